@@ -1,0 +1,180 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    SmartechError
+    ├── SmartechTerminalError            trying again cannot help: Airflow fails the task without its retries
+    │   ├── SmartechInvalidParameter     a parameter of the call is wrong; nothing was sent
+    │   ├── SmartechConfigurationError   the connection or [smartech] is wrong; nothing was sent
+    │   ├── SmartechRefused              Smartech said no; nothing was loaded
+    │   ├── UploadUnknown                no record of such an upload in the upload store
+    │   └── UploadNotTracked             the upload was sent without this provider's callback
+    └── SmartechRetryableError           Airflow's task retries may try again
+        ├── SmartechNotReached           the request was never sent
+        ├── SmartechThrottled            HTTP 429; nothing was loaded
+        ├── SmartechOutcomeUnknown       sent, but no clear answer: the upload may be under way
+        ├── UploadStoreError             the upload store cannot be read or written
+        │   └── UploadRecordUnreadable   one upload's files are damaged
+        ├── UploadFailed                 the ping-back says that the upload failed
+        │   └── UploadStatusUnrecognised the ping-back says something that nobody recognises
+        └── UploadTimeout                no ping-back in time
+
+No message, attribute or chained exception holds the API key, a callback URL or the query of a signed link.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class SmartechError(AirflowException):
+    """The root of this provider's errors."""
+
+
+class SmartechTerminalError(SmartechError, AirflowFailException):
+    """Trying again without a change cannot help, so Airflow does not spend the task's retries on it."""
+
+
+class SmartechRetryableError(SmartechError):
+    """A later try may succeed, so Airflow's task retries apply."""
+
+
+class SmartechInvalidParameter(SmartechTerminalError, ValueError):
+    """A parameter is wrong; nothing was sent.
+
+    ``parameter`` is its name in Smartech's API.
+    """
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(f"{parameter}: {message}")
+        self.parameter = parameter
+
+
+class SmartechConfigurationError(SmartechTerminalError):
+    """The connection or the ``[smartech]`` section of Airflow's configuration is wrong; nothing was sent."""
+
+
+class _ApiErrorAttributes:
+    """What Smartech answered, as far as it did.
+
+    ``status_code`` is the HTTP status, ``result`` the API's own word, ``body`` the first 500 characters of
+    the answer, with secrets replaced; each is None where there was none.
+    """
+
+    def __init__(
+        self, message: str, *, status_code: int | None = None, result: str | None = None, body: str | None = None
+    ) -> None:
+        seen = [
+            f"HTTP {status_code}" if status_code is not None else "",
+            f"result {result!r}" if result is not None else "",
+            f"body {body!r}" if body and result is None else "",
+        ]
+        details = ", ".join(filter(None, seen))
+        super().__init__(f"{message} ({details})" if details else message)
+        self.status_code = status_code
+        self.result = result
+        self.body = body
+
+
+class SmartechRefused(_ApiErrorAttributes, SmartechTerminalError):
+    """Smartech answered clearly that it does not take the upload; nothing was loaded."""
+
+
+class SmartechThrottled(_ApiErrorAttributes, SmartechRetryableError):
+    """Smartech answered HTTP 429; nothing was loaded, and a later try may succeed."""
+
+
+class SmartechNotReached(_ApiErrorAttributes, SmartechRetryableError):
+    """No connection came about, so the request was never sent; sending it again is safe."""
+
+
+class SmartechOutcomeUnknown(_ApiErrorAttributes, SmartechRetryableError):
+    """The request was sent, but no clear answer came: Smartech may be loading the file, or not."""
+
+
+class UploadStoreError(SmartechRetryableError):
+    """The upload store cannot be read or written."""
+
+
+class UploadRecordUnreadable(UploadStoreError):
+    """The files of one upload are damaged or not of this provider's making. ``key`` names the upload."""
+
+    def __init__(self, key: str, file: str, reason: str) -> None:
+        super().__init__(
+            f"Upload {key}: {file} in the upload store cannot be read ({reason}). "
+            "Look at the file, and restore or remove it."
+        )
+        self.key = key
+
+
+class UploadUnknown(SmartechTerminalError):
+    """The upload store holds no record of the upload. ``requestid`` names it."""
+
+    def __init__(self, requestid: str, store: str) -> None:
+        super().__init__(
+            f"No upload with requestid {requestid!r} is recorded in the upload store at {store}. Was it submitted by "
+            "SmartechBulkUploadOperator, and do the worker, the triggerer and the API server share one store? "
+            "Set [smartech] upload_store to the same place for all of them."
+        )
+        self.requestid = requestid
+
+
+class UploadNotTracked(SmartechTerminalError):
+    """The upload was sent without this provider's callback, so its end cannot be known. ``requestid`` names it."""
+
+    def __init__(self, requestid: str) -> None:
+        super().__init__(
+            f"Upload {requestid} was sent without this provider's callback, so no ping-back can reach it here and "
+            "waiting would never end. Leave the operator's `callback` unset and set [smartech] callback_base_url."
+        )
+        self.requestid = requestid
+
+
+class UploadFailed(SmartechRetryableError):
+    """Smartech's ping-back says that the upload failed.
+
+    ``requestid`` names the upload; ``payloads`` are the ping-backs that ended it, as received (JSON values).
+    """
+
+    what_happened = "failed, as Smartech's ping-back says"
+    what_to_do = "Mend what it names and clear the task that submitted the file."
+
+    def __init__(self, requestid: str, payloads: list[Any]) -> None:
+        shown = "; ".join(repr(payload) for payload in payloads)
+        super().__init__(f"Upload {requestid} {self.what_happened}: {shown}. {self.what_to_do}")
+        self.requestid = requestid
+        self.payloads = payloads
+
+
+class UploadStatusUnrecognised(UploadFailed):
+    """A ping-back came whose status nobody recognises; it is never taken for success."""
+
+    what_happened = "ended with a status that is not recognised"
+    what_to_do = (
+        "Look in the Smartech panel whether the contacts arrived. If the word means success, failure or progress, add "
+        "it to completed_words, failed_words or progress_words in [smartech]."
+    )
+
+
+class UploadTimeout(SmartechRetryableError):
+    """No ping-back ended the upload in time.
+
+    ``requestid`` names the upload, ``submitted_at`` is when it was recorded (UTC), ``timeout`` in seconds.
+    """
+
+    def __init__(self, requestid: str, submitted_at: datetime, timeout: float, pingbacks: int) -> None:
+        came = "no ping-back came" if not pingbacks else f"{pingbacks} ping-back(s) came, but none that ends it"
+        super().__init__(
+            f"Upload {requestid}, submitted at {submitted_at:%Y-%m-%d %H:%M:%S} UTC: {came} within {timeout:.0f} "
+            "seconds. Check that Smartech can reach [smartech] callback_base_url from the internet (its /health "
+            "answers JSON), that the receiver and this task use the same [smartech] upload_store, and in the "
+            "Smartech panel whether the upload is still running."
+        )
+        self.requestid = requestid
+        self.submitted_at = submitted_at
+        self.timeout = timeout

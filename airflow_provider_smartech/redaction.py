@@ -1,0 +1,92 @@
+"""Keeping secrets out of whatever is written down: URLs without their queries, texts without their secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+
+from airflow.sdk.log import mask_secret
+
+HIDDEN = "***"
+
+# Short values ("us-east-1", "86400") are ordinary words, and hiding them would make every log unreadable.
+SHORTEST_SECRET_VALUE = 16
+
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]*)[?#][^\s\"'<>]*", re.IGNORECASE)
+_ENCODED_URL_QUERY = re.compile(r"(https?%3A%2F%2F[^\s\"'<>&?#]*?)(?:%3F|%23|\?|#)[^\s\"'<>&]*", re.IGNORECASE)
+_URL_LOGIN = re.compile(r"(https?://)[^\s\"'<>/?#@]*@", re.IGNORECASE)
+
+
+class SecretUrl:
+    """A URL that shows itself without its login, query and fragment; ``get_secret_value()`` gives it whole."""
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def get_secret_value(self) -> str:
+        """Return the whole URL, for sending it."""
+        return self._url
+
+    def secrets(self) -> list[str]:
+        """Return what a log must not show: the query, and each of its longer values."""
+        query = urlsplit(self._url).query
+        values = [value for _, value in parse_qsl(query) if len(value) >= SHORTEST_SECRET_VALUE]
+        return [query, *values] if query else []
+
+    def __str__(self) -> str:
+        return without_queries(self._url)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretUrl) and self._url == other._url
+
+    def __hash__(self) -> int:
+        return hash(self._url)
+
+
+def without_queries(text: str) -> str:
+    """Return the text with every URL in it cut before its query, percent-encoded URLs included."""
+    text = _URL_LOGIN.sub(r"\1", text)
+    return _ENCODED_URL_QUERY.sub(r"\1", _URL_QUERY.sub(r"\1", text))
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """Return the text with each secret, raw or percent-encoded, replaced, and without the queries of URLs."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for form in _forms(secret):
+            text = re.sub(re.escape(form), HIDDEN, text, flags=re.IGNORECASE)
+    return without_queries(text)
+
+
+def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
+    """Return a JSON value with every string in it, keys included, scrubbed."""
+    secrets = list(secrets)
+    if isinstance(value, str):
+        return scrub(value, secrets)
+    if isinstance(value, list):
+        return [scrub_json(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {scrub(str(key), secrets): scrub_json(item, secrets) for key, item in value.items()}
+    return value
+
+
+def mask(secrets: Iterable[str]) -> None:
+    """Tell Airflow's secrets masker about each secret, raw and percent-encoded."""
+    for secret in filter(None, secrets):
+        for form in _forms(secret):
+            mask_secret(form)
+            mask_secret(_lower_escapes(form))
+
+
+def _forms(secret: str) -> set[str]:
+    return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
+
+
+def _lower_escapes(text: str) -> str:
+    return re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), text)

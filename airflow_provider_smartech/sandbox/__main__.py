@@ -1,0 +1,47 @@
+"""``python -m airflow_provider_smartech.sandbox``: run the sandbox until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from collections.abc import Sequence
+
+from airflow_provider_smartech.sandbox.faults import Fault, read_faults
+from airflow_provider_smartech.sandbox.server import SandboxServer
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the sandbox."""
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_smartech.sandbox", description="A stand-in of Smartech's bulk upload API."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8095, help="port to listen on, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--api-key", default="sandbox-api-key", help="the key that it takes (default: %(default)s)")
+    parser.add_argument("--primary-key", default="EMAIL", help="attribute to upsert by (default: %(default)s)")
+    parser.add_argument("--database", default=":memory:", help="SQLite file for contacts (default: in memory)")
+    parser.add_argument("--faults", default="", help=f"what goes wrong, of: {', '.join(Fault)} (comma-separated)")
+    options = parser.parse_args(arguments)
+    try:
+        faults = read_faults([options.faults])
+    except ValueError as error:
+        parser.error(str(error))
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    sandbox = SandboxServer(
+        options.host,
+        options.port,
+        api_key=options.api_key,
+        primary_key=options.primary_key,
+        faults=faults,
+        database=options.database,
+    )
+    with sandbox:
+        print(f"Smartech sandbox: page {sandbox.url}/, API {sandbox.api_url}", flush=True)
+        ended.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The sandbox as a threaded web server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_smartech.redaction import without_queries
+from airflow_provider_smartech.sandbox import page, pingbacks
+from airflow_provider_smartech.sandbox.api import INVALID_KEY, RequestRefused, UploadRequest, read_request
+from airflow_provider_smartech.sandbox.faults import Fault, faults_of
+from airflow_provider_smartech.sandbox.loader import Load, LoadError, load
+from airflow_provider_smartech.sandbox.state import State
+
+REJECT_EVERY = 10
+
+
+class SandboxServer:
+    """The sandbox on a port of its own; a context manager that starts and stops it.
+
+    :param host: address to listen on.
+    :param port: port to listen on; 0 takes a free one.
+    :param api_key: the only key that it takes.
+    :param primary_key: the attribute by which contacts are upserted.
+    :param faults: what goes wrong with every request.
+    :param database: path of a SQLite file; in memory by default.
+    :param late_seconds: how long ``Fault.PINGBACK_LATE`` holds a ping-back, and ``Fault.HANG`` an answer.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        api_key: str = "sandbox-api-key",
+        primary_key: str = "EMAIL",
+        faults: Iterable[Fault] = (),
+        database: str = ":memory:",
+        late_seconds: float = 30.0,
+    ) -> None:
+        self.api_key = api_key
+        self.primary_key = primary_key
+        self.faults = frozenset(faults)
+        self.late_seconds = late_seconds
+        self.state = State(database)
+        self._released = threading.Event()
+        self._stopping = threading.Event()
+        self._jobs: list[threading.Thread] = []
+        self._server = _Server((host, port), _Handler)
+        self._server.sandbox = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="sandbox")
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """Its address, for people."""
+        return f"http://{self._server.server_address[0]!s}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        """The API's base URL, for a connection's host."""
+        return f"{self.url}/apiv2"
+
+    def start(self) -> SandboxServer:
+        """Serve in a thread."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving, and end what is under way."""
+        self._stopping.set()
+        self._released.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        for job in self._jobs:
+            job.join()
+        self.state.close()
+
+    def release(self) -> None:
+        """Send the ping-backs that ``Fault.PINGBACK_LATE`` holds."""
+        self._released.set()
+
+    def hold(self) -> None:
+        """Let ``Fault.PINGBACK_LATE`` hold ping-backs again."""
+        self._released.clear()
+
+    def __enter__(self) -> SandboxServer:
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def hang(self) -> None:
+        """Wait as ``Fault.HANG`` does."""
+        self._stopping.wait(self.late_seconds)
+
+    def accept(self, request: UploadRequest, faults: frozenset[Fault]) -> str:
+        """Take an upload, load it in the background and return its requestid."""
+        requestid = self.state.add_upload(without_queries(request.path), request.listid, request.in_query)
+        job = threading.Thread(target=self._load, args=(requestid, request, faults), name=f"load-{requestid}")
+        self._jobs.append(job)
+        job.start()
+        if Fault.PINGBACK_FIRST in faults:
+            job.join()
+        return requestid
+
+    def _load(self, requestid: str, request: UploadRequest, faults: frozenset[Fault]) -> None:
+        if Fault.STATUS_IN_PROGRESS in faults:
+            self._ping(requestid, request, {"requestid": requestid, "status": "in progress"}, faults)
+        done, reason = Load(), None
+        try:
+            every = REJECT_EVERY if Fault.ROWS_REJECTED in faults else 0
+            done = load(self.state, request.path, request.listid, self.primary_key, every)
+        except LoadError as error:
+            reason = str(error)
+        said = pingbacks.payload(requestid, done, reason, faults)
+        numbers = {"total": done.total, "accepted": done.accepted, "rejected": done.rejected}
+        self.state.set_upload(requestid, state=said["status"], reason=reason, **numbers)
+        if Fault.PINGBACK_LATE in faults:
+            self._released.wait(self.late_seconds)
+        if not self._stopping.is_set() and Fault.NO_PINGBACK not in faults:
+            self._ping(requestid, request, said, faults)
+            if Fault.PINGBACK_TWICE in faults:
+                self._ping(requestid, request, said, faults)
+
+    def _ping(
+        self, requestid: str, request: UploadRequest, said: dict[str, Any], faults: frozenset[Fault]
+    ) -> None:
+        if request.callback:
+            self.state.add_pingback(requestid, pingbacks.send(request.callback, said, faults))
+
+
+class _Server(ThreadingHTTPServer):
+    # Many tasks may submit at the same moment.
+    request_queue_size = 128
+    sandbox: SandboxServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that have gone away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        state = self.server.sandbox.state
+        match urlsplit(self.path).path:
+            case "/":
+                self._answer(200, page.render(state).encode(), "text/html; charset=utf-8")
+            case "/sandbox/uploads":
+                self._json(200, state.uploads())
+            case "/sandbox/contacts":
+                self._json(200, {"count": state.count(), "contacts": state.contacts()})
+            case _:
+                self._json(404, {"result": "Not found"})
+
+    def do_POST(self) -> None:
+        sandbox = self.server.sandbox
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if urlsplit(self.path).path != "/apiv2":
+            return self._json(404, {"result": "Not found"})
+        try:
+            request = read_request(self.path, self.headers.get("Content-Type", ""), body, sandbox.api_key)
+        except RequestRefused as refusal:
+            return self._json(refusal.status_code, {"result": refusal.result})
+        faults = sandbox.faults | faults_of(request.path)
+        if self._failed_before_acceptance(faults):
+            return None
+        requestid = sandbox.accept(request, faults)
+        if Fault.CUT_AFTER in faults:
+            return self._cut()
+        answer = {"requestid": requestid, "result": "Success"}
+        if Fault.NO_REQUESTID in faults:
+            del answer["requestid"]
+        return self._json(200, answer)
+
+    def _failed_before_acceptance(self, faults: frozenset[Fault]) -> bool:
+        if Fault.HANG in faults:
+            self.server.sandbox.hang()
+            self._cut()
+        elif Fault.CUT_BEFORE in faults:
+            self._cut()
+        elif Fault.ERROR_500 in faults:
+            self._json(500, {"result": "Internal error"})
+        elif Fault.HTML in faults:
+            self._answer(200, b"<html><body>Under maintenance</body></html>", "text/html")
+        elif Fault.INVALID_KEY in faults or Fault.INVALID_KEY_401 in faults:
+            self._json(401 if Fault.INVALID_KEY_401 in faults else 200, {"result": INVALID_KEY})
+        else:
+            return False
+        return True
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _json(self, status: int, value: Any) -> None:
+        self._answer(status, json.dumps(value).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Write no access log: it would show the API key."""

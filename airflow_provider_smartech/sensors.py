@@ -1,0 +1,111 @@
+"""The sensor that waits until Smartech says that an upload is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, UploadTimeout
+from airflow_provider_smartech.waits import Wait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SmartechBulkUploadSensor(BaseSensorOperator):
+    """Waits until Smartech's ping-back says that an upload is complete, and returns a summary of it.
+
+    Needs only the requestid, so it may stand in any DAG. It fails at once for a requestid that the upload store does
+    not know and for an upload that was sent without this provider's callback; and when the ping-back says that the
+    upload failed, or says a word that nobody recognises. With ``soft_fail`` it is skipped instead.
+
+    The summary has the keys ``requestid``, ``state``, ``counts``, ``submitted_at``, ``completed_at``, ``seconds`` and
+    ``payload``.
+
+    :param requestid: what ``SmartechBulkUploadOperator`` returned.
+    :param deferrable: wait in the triggerer, without a worker slot; looks every ``[smartech] poll_interval`` there.
+    :param timeout: how long to wait, in seconds or as a timedelta; Airflow's ``[sensors] default_timeout`` by default.
+
+    :raises UploadUnknown: the upload store has no record of the upload.
+    :raises UploadNotTracked: the upload was sent without this provider's callback.
+    :raises UploadFailed: the upload failed, or ended with a status that nobody recognises.
+    :raises AirflowSensorTimeout: no ping-back came in time.
+    """
+
+    template_fields: Sequence[str] = ("requestid",)
+    ui_color = "#fde8d7"
+
+    def __init__(
+        self,
+        *,
+        requestid: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.requestid = requestid
+        self.deferrable = deferrable
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        wait = self._wait()
+        summary = wait.look(wait.find(self._checked_requestid()))
+        return PokeReturnValue(is_done=summary is not None, xcom_value=summary)
+
+    def execute(self, context: Context) -> Any:
+        """Wait as ``deferrable`` and ``mode`` say."""
+        try:
+            return self._execute_deferrable(context) if self.deferrable else self._execute_here(context)
+        except SmartechError as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Finish after the deferred wait; the upload store has the last word on what happened."""
+        wait = self._wait()
+        try:
+            return wait.conclude(wait.resume(event))
+        except UploadTimeout as error:
+            raise AirflowSensorTimeout(str(error)) from error
+
+    def _execute_deferrable(self, context: Context) -> Any:
+        found = self.poke(context)
+        if not found.is_done:
+            wait = self._wait()
+            self.defer(
+                trigger=wait.trigger(wait.find(self.requestid)),
+                method_name="execute_complete",
+                timeout=wait.backstop,
+            )
+        return found.xcom_value
+
+    def _execute_here(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except (AirflowSensorTimeout, AirflowSkipException) as timeout:
+            # The base class knows only how long it waited.
+            raise type(timeout)(str(self._timed_out())) from None
+
+    def _timed_out(self) -> UploadTimeout:
+        upload = self._wait().find(self.requestid)
+        return UploadTimeout(upload.requestid, upload.record.at, self.timeout, len(upload.pingbacks))
+
+    def _wait(self) -> Wait:
+        return Wait(timeout=timedelta(seconds=self.timeout))
+
+    def _checked_requestid(self) -> str:
+        if not isinstance(self.requestid, str) or self.requestid.strip() in ("", "None"):
+            raise SmartechInvalidParameter(
+                "requestid", f"give what SmartechBulkUploadOperator returned; got {self.requestid!r}."
+            )
+        return self.requestid

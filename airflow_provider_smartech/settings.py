@@ -1,0 +1,89 @@
+"""The settings of a deployment: the ``[smartech]`` section of Airflow's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from airflow.configuration import AIRFLOW_HOME
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_smartech.errors import SmartechConfigurationError
+from airflow_provider_smartech.get_provider_info import OPTIONS
+from airflow_provider_smartech.statuses import Statuses
+
+SECTION = "smartech"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The ``[smartech]`` section.
+
+    ``upload_store``: URL of the folder for upload records, in ``ObjectStoragePath``'s form.
+    ``callback_base_url``: where Smartech reaches the receiver, or None where nobody said it.
+    ``poll_interval``: seconds between two looks for ping-backs.
+    ``pingbacks_expected``: how many different terminal ping-backs end an upload.
+    ``statuses``: what the ping-backs' words mean.
+    """
+
+    upload_store: str
+    callback_base_url: str | None
+    poll_interval: float
+    pingbacks_expected: int
+    statuses: Statuses
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the section as it is now.
+
+        :raises SmartechConfigurationError: an option has no usable value.
+        """
+        return cls(
+            upload_store=_text("upload_store") or f"file://{AIRFLOW_HOME}/smartech",
+            callback_base_url=_callback_base_url(),
+            poll_interval=_positive("poll_interval"),
+            pingbacks_expected=_whole("pingbacks_expected"),
+            statuses=Statuses.of(
+                _words("status_fields"), _words("completed_words"), _words("failed_words"), _words("progress_words")
+            ),
+        )
+
+
+def _text(option: str) -> str:
+    return str(conf.get(SECTION, option, fallback=OPTIONS[option]["default"]) or "").strip()
+
+
+def _words(option: str) -> list[str]:
+    return [word.strip() for word in _text(option).split(",") if word.strip()]
+
+
+def _positive(option: str) -> float:
+    try:
+        number = float(_text(option))
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise SmartechConfigurationError(f"[{SECTION}] {option} must be a number above 0; got {_text(option)!r}.")
+    return number
+
+
+def _whole(option: str) -> int:
+    number = _positive(option)
+    if number != int(number):
+        raise SmartechConfigurationError(f"[{SECTION}] {option} must be a whole number; got {_text(option)!r}.")
+    return int(number)
+
+
+def _callback_base_url() -> str | None:
+    own = _text("callback_base_url")
+    api = str(conf.get("api", "base_url", fallback="") or "").strip()
+    base = own or (f"{api.rstrip('/')}/smartech" if api else "")
+    if not base:
+        return None
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise SmartechConfigurationError(
+            f"[{SECTION}] callback_base_url must be an absolute http(s) URL without a query, "
+            "such as https://airflow.example.com/smartech."
+        )
+    return base.rstrip("/")

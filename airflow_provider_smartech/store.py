@@ -1,0 +1,253 @@
+"""The upload store: upload records and ping-backs as small files in any object storage that Airflow reaches.
+
+::
+
+    uploads/<day>/<key>/record.json                what was about to be sent
+                       /answer-<time>.json         how the request ended
+                       /handover-<time>.json       the submitting task did its part
+                       /pingback-<time>-<id>.json  one file for each call of the callback
+    requestids/<hash>/<key>                        finds an upload by its requestid
+    tasks/<task instance>/<time>_<key>             finds what earlier tries of a task sent
+    arrivals/<five minutes>/<time>_<key>_<id>      tells waiters which uploads have news
+
+Every file is written once and whole under a name of its own, so that writers cannot undo each other's work.
+Waiters list ``arrivals`` of the last minutes only, so what is over costs them nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from airflow.sdk import ObjectStoragePath
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.redaction import without_queries
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.uploads import KEY, Answer, Handover, PingBack, Record, TaskTry, Upload
+
+BUCKET = timedelta(minutes=5)
+# The clocks of the receiver and of a waiter may differ by this much without news being seen late.
+CLOCK_SKEW = timedelta(minutes=1)
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class UploadStore:
+    """Upload records and ping-backs under one folder.
+
+    All methods block; each raises ``UploadStoreError`` when the storage does not do its part.
+
+    :param url: the folder, in ``ObjectStoragePath``'s form, such as ``s3://aws_default@bucket/prefix``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    @classmethod
+    def configured(cls) -> UploadStore:
+        """Return the store that ``[smartech] upload_store`` names."""
+        return cls(Settings.load().upload_store)
+
+    def create(self, record: Record) -> None:
+        """Keep the record of an upload that is about to be sent."""
+        self._write(f"{_folder(record.key)}/record.json", record)
+        if record.task:
+            self._mark(f"tasks/{record.task.instance()}/{_stamp(record.at)}_{record.key}")
+
+    def answered(self, key: str, answer: Answer) -> None:
+        """Keep how the request ended, and make the upload known by its requestid."""
+        self._write(f"{_folder(key)}/answer-{_stamp(answer.at)}.json", answer)
+        if answer.requestid:
+            self.name(key, answer.requestid)
+
+    def name(self, key: str, requestid: str) -> None:
+        """Make an upload known by a requestid."""
+        self._mark(f"requestids/{_hash(requestid)}/{key}")
+
+    def handed_over(self, key: str, handover: Handover) -> None:
+        """Keep that the submitting task did its part."""
+        self._write(f"{_folder(key)}/handover-{_stamp(handover.at)}.json", handover)
+
+    def add_pingback(self, key: str, pingback: PingBack) -> None:
+        """Keep a ping-back, then tell the waiters of it."""
+        name = f"{_stamp(pingback.at)}-{secrets.token_hex(4)}"
+        self._write(f"{_folder(key)}/pingback-{name}.json", pingback)
+        self._mark(f"arrivals/{_bucket(pingback.at)}/{_stamp(pingback.at)}_{key}_{secrets.token_hex(4)}")
+
+    def has(self, key: str) -> bool:
+        """Whether an upload with this key is recorded."""
+        try:
+            self._read(f"{_folder(key)}/record.json")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, key: str) -> Upload:
+        """Return all that is known of one upload.
+
+        :raises UploadUnknown: there is no such upload.
+        :raises UploadRecordUnreadable: one of its files is damaged.
+        """
+        folder = _folder(key)
+        names = [name for name in self._names(folder) if name.endswith(".json")]
+        if "record.json" not in names:
+            raise UploadUnknown(key, self.shown_url)
+        return Upload(
+            record=self._load(Record, key, "record.json"),
+            answer=_last(self._load(Answer, key, name) for name in names if name.startswith("answer-")),
+            handover=_last(self._load(Handover, key, name) for name in names if name.startswith("handover-")),
+            pingbacks=tuple(self._load(PingBack, key, name) for name in names if name.startswith("pingback-")),
+        )
+
+    def find(self, requestid: str) -> Upload:
+        """Return the upload with this requestid, or with this key.
+
+        :raises UploadUnknown: none is recorded.
+        """
+        if KEY.fullmatch(requestid):
+            return self.read(requestid)
+        keys = [name for name in self._names(f"requestids/{_hash(requestid)}") if KEY.fullmatch(name)]
+        if not keys:
+            raise UploadUnknown(requestid, self.shown_url)
+        return self.read(max(keys))
+
+    def last_of(self, task: TaskTry) -> Upload | None:
+        """Return the newest upload that an earlier try of this task instance recorded, None if there is none."""
+        earlier = [name.partition("_")[2] for name in self._names(f"tasks/{task.instance()}")]
+        for key in reversed([key for key in earlier if KEY.fullmatch(key)]):
+            upload = self.read(key)
+            if upload.record.task and upload.record.task.try_number < task.try_number:
+                return upload
+            # A later or equal try of the same name belongs to a run that was deleted and made again.
+            return None
+        return None
+
+    def arrivals(self, since: datetime) -> dict[str, str]:
+        """Return the news since then, as names of arrivals with the keys of their uploads.
+
+        Says some older ones again. Lists a few minutes' folders, however many uploads the store holds.
+        """
+        found = {}
+        moment, end = since - CLOCK_SKEW, datetime.now(UTC) + CLOCK_SKEW
+        buckets = [_bucket(moment)]
+        while (moment := moment + BUCKET) < end + BUCKET:
+            buckets.append(_bucket(min(moment, end)))
+        for bucket in dict.fromkeys(buckets):
+            for name in self._names(f"arrivals/{bucket}"):
+                key = name.split("_")[1] if name.count("_") == 2 else ""
+                if KEY.fullmatch(key):
+                    found[name] = key
+        return found
+
+    def check(self) -> None:
+        """Reach the storage, to tell whether it is there."""
+        self._names("")
+
+    @property
+    def shown_url(self) -> str:
+        """The folder's URL, fit for a message."""
+        return without_queries(self.url)
+
+    @cached_property
+    def _root(self) -> ObjectStoragePath:
+        # Not in __init__: with a connection in the URL this fetches it, which must not happen on an event loop.
+        return ObjectStoragePath(self.url)
+
+    @cached_property
+    def _is_local(self) -> bool:
+        return self._root.protocol in ("", "file", "local")
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.path.rstrip('/')}/{name}"
+
+    def _names(self, folder: str) -> list[str]:
+        with self._storage():
+            try:
+                # Some storages keep listings in a cache without an end.
+                found = self._root.fs.ls(self._path(folder), detail=False, refresh=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+
+    def _read(self, name: str) -> bytes:
+        with self._storage(absent_is_an_answer=True):
+            return bytes(self._root.fs.cat_file(self._path(name)))
+
+    def _load(self, document: type[Document], key: str, file: str) -> Document:
+        content = self._read(f"{_folder(key)}/{file}")
+        try:
+            return document.model_validate_json(content)
+        except ValidationError as error:
+            reason = f"{error.error_count()} error(s), first: {error.errors()[0]['msg']}"
+        raise UploadRecordUnreadable(key, file, reason)
+
+    def _mark(self, name: str) -> None:
+        self._put(name, b"{}")
+
+    def _write(self, name: str, document: BaseModel) -> None:
+        self._put(name, document.model_dump_json().encode())
+
+    def _put(self, name: str, content: bytes) -> None:
+        with self._storage():
+            if self._is_local:
+                _put_local(Path(self._path(name)), content)
+            else:
+                self._root.fs.pipe_file(self._path(name), content)
+
+    @contextmanager
+    def _storage(self, *, absent_is_an_answer: bool = False) -> Iterator[None]:
+        """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
+        try:
+            yield
+        except Exception as error:
+            if absent_is_an_answer and isinstance(error, FileNotFoundError):
+                raise
+            raise UploadStoreError(
+                f"The upload store at {self.shown_url} does not answer as it should "
+                f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
+                "Check [smartech] upload_store, its connection and its permissions."
+            ) from error
+
+
+def _put_local(path: Path, content: bytes) -> None:
+    """Write a local file so that it is there whole or not at all, and still there after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _last(documents: Iterator[Any]) -> Any:
+    return max(documents, key=lambda document: document.at, default=None)
+
+
+def _folder(key: str) -> str:
+    return f"uploads/{key.partition('-')[0]}/{key}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
+
+
+def _bucket(moment: datetime) -> str:
+    start = moment - timedelta(minutes=moment.minute % (BUCKET.seconds // 60))
+    return f"{start.astimezone(UTC):%Y%m%dT%H%M}"

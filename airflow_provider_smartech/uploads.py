@@ -1,0 +1,207 @@
+"""An upload as the upload store knows it: its record, Smartech's answer, the ping-backs, and what they amount to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from airflow_provider_smartech import statuses
+from airflow_provider_smartech.errors import UploadFailed, UploadStatusUnrecognised
+from airflow_provider_smartech.statuses import Statuses, Verdict
+
+_ID = re.compile(r"(?P<day>20\d{6})-(?P<secret>[A-Za-z0-9_-]{43})")
+KEY = re.compile(r"20\d{6}-[0-9a-f]{40}")
+
+
+def new_upload_id() -> str:
+    """Return an unguessable id (256 random bits, preceded by the day) for the path of a callback URL.
+
+    Whoever knows it can say that the upload is over, so it goes into the callback URL and nowhere else.
+    """
+    return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_urlsafe(32)}"
+
+
+def key_of(upload_id: str) -> str | None:
+    """Return the key under which the store keeps the upload with this id, None if it has not the form of an id.
+
+    The key is a hash: neither the store nor a log that names an upload gives away its id.
+    """
+    form = _ID.fullmatch(upload_id)
+    return f"{form['day']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}" if form else None
+
+
+class State(StrEnum):
+    """How far an upload is."""
+
+    SUBMITTING = "submitting"
+    NOT_ACCEPTED = "not accepted"
+    OUTCOME_UNKNOWN = "outcome unknown"
+    ACCEPTED = "accepted"
+    IN_PROGRESS = "in progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    UNRECOGNISED = "unrecognised"
+
+    @property
+    def ended(self) -> bool:
+        """Whether enough ping-backs have come."""
+        return self in (State.COMPLETED, State.FAILED, State.UNRECOGNISED)
+
+
+class _Document(BaseModel):
+    """A file of the store: written once, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: Annotated[AwareDatetime, Field(default_factory=lambda: datetime.now(UTC))]
+
+
+class TaskTry(BaseModel):
+    """One try of one task instance; clearing the task changes ``max_tries``, a retry does not."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int
+    max_tries: int
+
+    def instance(self) -> str:
+        """Return what all tries of the task instance share, as a name that is safe in any store."""
+        parts = [self.dag_id, self.run_id, self.task_id, self.map_index]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+class Record(_Document):
+    """What is known before the request is sent. ``path`` is without its query; ``tracked``: our callback was sent."""
+
+    key: Annotated[str, Field(pattern=KEY.pattern)]
+    path: str
+    listid: int | None = None
+    smartech_conn_id: str
+    tracked: bool
+    task: TaskTry | None = None
+
+
+class Answer(_Document):
+    """How the request ended; ``requestid`` only where Smartech accepted it."""
+
+    outcome: Literal["accepted", "not accepted", "unknown"]
+    requestid: str | None = None
+
+
+class Handover(_Document):
+    """The submitting task has done its part: it gave on the requestid, or gave up waiting.
+
+    ``max_tries`` is the task's at that time; clearing the task changes it, a retry does not.
+    """
+
+    reason: Literal["handed over", "timed out"]
+    max_tries: int
+
+
+class PingBack(_Document):
+    """One call of the callback; ``payload`` is what it carried, without secrets."""
+
+    payload: JsonValue = None
+
+    def digest(self) -> str:
+        """Return a fingerprint of the payload: a repeated ping-back has the same."""
+        text = json.dumps(self.payload, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Progress(BaseModel):
+    """What an upload amounts to: its state and the ping-backs that decided it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: State
+    deciding: tuple[PingBack, ...] = ()
+
+
+class Upload(BaseModel):
+    """All that the store holds of one upload."""
+
+    model_config = ConfigDict(frozen=True)
+
+    record: Record
+    answer: Answer | None = None
+    handover: Handover | None = None
+    pingbacks: tuple[PingBack, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of the upload in the store."""
+        return self.record.key
+
+    @property
+    def requestid(self) -> str:
+        """Smartech's requestid; where it got lost, the one that a ping-back names, or else the upload's key."""
+        if self.answer and self.answer.requestid:
+            return self.answer.requestid
+        named = {statuses.requestid(pingback.payload) for pingback in self.pingbacks} - {None}
+        return str(named.pop()) if len(named) == 1 else self.key
+
+    def progress(self, words: Statuses, expected: int) -> Progress:
+        """Judge the upload.
+
+        It has ended when ``expected`` different terminal ping-backs have come, and it completed only if each of
+        them says so. What comes after these changes nothing.
+        """
+        deciding: dict[str, tuple[PingBack, Verdict]] = {}
+        under_way = False
+        for pingback in sorted(self.pingbacks, key=lambda pingback: pingback.at):
+            verdict = words.verdict(pingback.payload)
+            if verdict is Verdict.IN_PROGRESS:
+                under_way = True
+            elif len(deciding) < expected:
+                deciding.setdefault(pingback.digest(), (pingback, verdict))
+        if len(deciding) < expected:
+            return Progress(state=State.IN_PROGRESS if under_way or deciding else self._answered())
+        verdicts = {verdict for _, verdict in deciding.values()}
+        worst = max(verdicts, key=list(Verdict).index)
+        return Progress(state=State(worst.value), deciding=tuple(pingback for pingback, _ in deciding.values()))
+
+    def _answered(self) -> State:
+        if self.answer is None:
+            return State.SUBMITTING
+        return {
+            "accepted": State.ACCEPTED,
+            "not accepted": State.NOT_ACCEPTED,
+            "unknown": State.OUTCOME_UNKNOWN,
+        }[self.answer.outcome]
+
+    def summary(self, progress: Progress) -> dict[str, Any]:
+        """Return a completed upload as a small JSON object for XCom.
+
+        Keys: ``requestid``, ``state``, ``counts`` (numbers that the ping-back names), ``submitted_at`` and
+        ``completed_at`` (ISO 8601, UTC), ``seconds`` between them, ``payload`` (of the last deciding ping-back).
+
+        :raises UploadFailed: a ping-back says that it failed.
+        :raises UploadStatusUnrecognised: a ping-back's status is not known.
+        """
+        payloads = [pingback.payload for pingback in progress.deciding]
+        if progress.state is State.FAILED:
+            raise UploadFailed(self.requestid, payloads)
+        if progress.state is not State.COMPLETED:
+            raise UploadStatusUnrecognised(self.requestid, payloads)
+        last = progress.deciding[-1]
+        return {
+            "requestid": self.requestid,
+            "state": progress.state.value,
+            "counts": statuses.counts(last.payload),
+            "submitted_at": self.record.at.isoformat(),
+            "completed_at": last.at.isoformat(),
+            "seconds": round((last.at - self.record.at).total_seconds(), 3),
+            "payload": last.payload,
+        }

@@ -1,0 +1,90 @@
+"""Waiting for one upload, in this process or in the triggerer, and what comes of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_smartech.errors import SmartechRetryableError, UploadNotTracked, UploadTimeout
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
+from airflow_provider_smartech.uploads import Upload
+
+log = logging.getLogger(__name__)
+
+# Airflow's own deadline for a deferred task comes after the trigger's, whose message says more.
+BACKSTOP = timedelta(minutes=10)
+
+
+class Wait:
+    """Waits for uploads, each for ``timeout`` at most, in the deployment's upload store."""
+
+    def __init__(self, timeout: timedelta) -> None:
+        self.timeout = timeout
+        self.settings = Settings.load()
+        self.store = UploadStore(self.settings.upload_store)
+
+    @property
+    def backstop(self) -> timedelta:
+        """When Airflow itself is to end a deferred wait."""
+        return self.timeout + BACKSTOP
+
+    def find(self, requestid: str) -> Upload:
+        """Return the upload with this requestid.
+
+        :raises UploadUnknown: the store has no record of it.
+        :raises UploadNotTracked: it was sent without our callback.
+        """
+        upload = self.store.find(requestid)
+        if not upload.record.tracked:
+            raise UploadNotTracked(upload.requestid)
+        return upload
+
+    def look(self, upload: Upload) -> dict[str, Any] | None:
+        """Return the summary of a completed upload, None while it has not ended.
+
+        :raises UploadFailed: it ended otherwise.
+        """
+        progress = upload.progress(self.settings.statuses, self.settings.pingbacks_expected)
+        return upload.summary(progress) if progress.state.ended else None
+
+    def trigger(self, upload: Upload) -> SmartechBulkUploadTrigger:
+        """Return the trigger that waits for this upload, from now on."""
+        return SmartechBulkUploadTrigger(upload.key, (datetime.now(UTC) + self.timeout).timestamp())
+
+    def block(self, upload: Upload) -> Upload:
+        """Wait here and return the upload as it is when it has ended, or when the time is over."""
+        deadline = time.monotonic() + self.timeout.total_seconds()
+        while not self.look(upload) and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(self.settings.poll_interval, left))
+            upload = self.store.read(upload.key)
+        return upload
+
+    def resume(self, event: dict[str, Any] | None) -> Upload:
+        """Return the upload that a trigger's event is about, as the store has it now.
+
+        :raises SmartechRetryableError: the event is missing or says nothing that is known.
+        """
+        known = isinstance(event, dict) and event.get("event") in ("ended", "timed out", "error")
+        if not known or event is None or not isinstance(event.get("key"), str):
+            raise SmartechRetryableError(f"The trigger came back with an event that says nothing: {event!r}.")
+        upload = self.store.read(event["key"])
+        if event["event"] == "error" and not self.look(upload):
+            raise SmartechRetryableError(f"Waiting for upload {upload.requestid} broke off: {event.get('message')}")
+        return upload
+
+    def conclude(self, upload: Upload) -> dict[str, Any]:
+        """Return the summary of an upload that was waited for.
+
+        :raises UploadFailed: it failed, or ended with a status that nobody recognises.
+        :raises UploadTimeout: it has not ended.
+        """
+        summary = self.look(upload)
+        if summary is None:
+            raise UploadTimeout(
+                upload.requestid, upload.record.at, self.timeout.total_seconds(), len(upload.pingbacks)
+            )
+        return summary
