@@ -6,18 +6,21 @@
     ├── SmartechTerminalError            trying again cannot help: Airflow fails the task without its retries
     │   ├── SmartechInvalidParameter     a parameter of the call is wrong; nothing was sent
     │   ├── SmartechConfigurationError   the connection or [smartech] is wrong; nothing was sent
-    │   ├── SmartechRefused              Smartech said no; nothing was loaded
+    │   ├── SmartechRefused           *  Smartech said no; nothing was loaded
     │   ├── UploadUnknown                no record of such an upload in the upload store
     │   └── UploadNotTracked             the upload was sent without this provider's callback
     └── SmartechRetryableError           Airflow's task retries may try again
-        ├── SmartechNotReached           the request was never sent
-        ├── SmartechThrottled            HTTP 429; nothing was loaded
-        ├── SmartechOutcomeUnknown       sent, but no clear answer: the upload may be under way
+        ├── SmartechNotReached        *  the request was never sent
+        ├── SmartechThrottled         *  HTTP 429; nothing was loaded
+        ├── SmartechOutcomeUnknown    *  sent, but no clear answer: the upload may be under way
         ├── UploadStoreError             the upload store cannot be read or written
         │   └── UploadRecordUnreadable   one upload's files are damaged
         ├── UploadFailed                 the ping-back says that the upload failed
         │   └── UploadStatusUnrecognised the ping-back says something that nobody recognises
-        └── UploadTimeout                no ping-back in time
+        ├── UploadTimeout                no ping-back in time
+        └── WaitBroken                   the trigger came back with something else than an answer
+
+    * also a SmartechRequestError, with what Smartech answered
 
 No message, attribute or chained exception holds the API key, a callback URL or the query of a signed link.
 """
@@ -59,41 +62,41 @@ class SmartechConfigurationError(SmartechTerminalError):
     """The connection or the ``[smartech]`` section of Airflow's configuration is wrong; nothing was sent."""
 
 
-class _ApiErrorAttributes:
-    """What Smartech answered, as far as it did.
+class SmartechRequestError(SmartechError):
+    """The request did not end in an upload that Smartech accepted.
 
-    ``status_code`` is the HTTP status, ``result`` the API's own word, ``body`` the first 500 characters of
-    the answer, with secrets replaced; each is None where there was none.
+    ``http_status`` is the HTTP status, ``result`` the API's own word, ``body`` the first 500 characters of
+    the answer with secrets replaced; each is None where there was none.
     """
 
     def __init__(
-        self, message: str, *, status_code: int | None = None, result: str | None = None, body: str | None = None
+        self, message: str, *, http_status: int | None = None, result: str | None = None, body: str | None = None
     ) -> None:
         seen = [
-            f"HTTP {status_code}" if status_code is not None else "",
+            f"HTTP {http_status}" if http_status is not None else "",
             f"result {result!r}" if result is not None else "",
             f"body {body!r}" if body and result is None else "",
         ]
         details = ", ".join(filter(None, seen))
         super().__init__(f"{message} ({details})" if details else message)
-        self.status_code = status_code
+        self.http_status = http_status
         self.result = result
         self.body = body
 
 
-class SmartechRefused(_ApiErrorAttributes, SmartechTerminalError):
+class SmartechRefused(SmartechRequestError, SmartechTerminalError):
     """Smartech answered clearly that it does not take the upload; nothing was loaded."""
 
 
-class SmartechThrottled(_ApiErrorAttributes, SmartechRetryableError):
+class SmartechThrottled(SmartechRequestError, SmartechRetryableError):
     """Smartech answered HTTP 429; nothing was loaded, and a later try may succeed."""
 
 
-class SmartechNotReached(_ApiErrorAttributes, SmartechRetryableError):
+class SmartechNotReached(SmartechRequestError, SmartechRetryableError):
     """No connection came about, so the request was never sent; sending it again is safe."""
 
 
-class SmartechOutcomeUnknown(_ApiErrorAttributes, SmartechRetryableError):
+class SmartechOutcomeUnknown(SmartechRequestError, SmartechRetryableError):
     """The request was sent, but no clear answer came: Smartech may be loading the file, or not."""
 
 
@@ -178,3 +181,7 @@ class UploadTimeout(SmartechRetryableError):
         self.requestid = requestid
         self.submitted_at = submitted_at
         self.timeout = timeout
+
+
+class WaitBroken(SmartechRetryableError):
+    """A deferred wait came back without an answer; the upload itself may be well."""

@@ -151,7 +151,7 @@ class _Answer:
 
     def requestid(self) -> str:
         seen: dict[str, Any] = {
-            "status_code": self.status_code,
+            "http_status": self.status_code,
             "result": self.result if isinstance(self.result, str) else None,
             "body": self.excerpt,
         }
@@ -195,7 +195,9 @@ def _read(response: requests.Response, seconds: float) -> str:
 def _failure(error: requests.RequestException, host: str) -> SmartechError:
     kind = type(error).__name__
     if _was_never_sent(error):
-        return SmartechNotReached(f"No connection to {host} came about ({kind}); nothing was sent. Check host and network")
+        return SmartechNotReached(
+            f"No connection to {host} came about ({kind}); nothing was sent. Check host and network"
+        )
     return SmartechOutcomeUnknown(
         f"The upload was sent to {host}, but no answer came ({kind}); look in Smartech's panel whether it runs"
     )
@@ -220,7 +222,8 @@ def _overriding_url(conn_id: str, host: str) -> str:
         scheme, name = "", None
     if scheme not in ("http", "https") or not name or parts.query or parts.fragment or "@" in parts.netloc:
         raise SmartechConfigurationError(
-            f"Connection {conn_id!r}: the host must be a full base URL such as {IDC_URLS['us']}, without login or query."
+            f"Connection {conn_id!r}: the host must be a full base URL such as {IDC_URLS['us']}, "
+            "without login or query."
         )
     if scheme == "http" and not _is_private(name):
         raise SmartechConfigurationError(

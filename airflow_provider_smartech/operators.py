@@ -79,10 +79,10 @@ class SmartechBulkUploadOperator(BaseOperator):
         super().__init__(**kwargs)
         if on_unknown_outcome not in ("resubmit", "fail"):
             raise ValueError(f"on_unknown_outcome must be 'resubmit' or 'fail'; got {on_unknown_outcome!r}")
-        self.path = path
+        self.path: str | SecretUrl = path
         self.listid = listid
         self.notifyemail = notifyemail
-        self.callback = callback
+        self.callback: str | SecretStr | None = callback
         self.smartech_conn_id = smartech_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
@@ -100,7 +100,7 @@ class SmartechBulkUploadOperator(BaseOperator):
         wait = self._wait()
         if not wait.look(upload) and self.deferrable:
             self.defer(trigger=wait.trigger(upload), method_name="execute_complete", timeout=wait.backstop)
-        return self._finish(submission, wait.block(upload.key))
+        return self._finish(submission, wait.block(upload))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
@@ -148,5 +148,4 @@ class SmartechBulkUploadOperator(BaseOperator):
             task=task_try(context["ti"]),
             waits=self.wait_for_completion,
             on_unknown_outcome=self.on_unknown_outcome,
-            log=self.log,
         )

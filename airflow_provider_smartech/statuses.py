@@ -1,4 +1,4 @@
-"""What the words of a ping-back mean. Smartech documents neither its fields nor its words, so both can be configured."""
+"""What the words of a ping-back mean: Smartech documents neither its fields nor its words, so both are settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 _COUNT_FIELDS = frozenset(
-    "total totalcount totalrecords totalrows count rows records processed success successcount succeeded added inserted "
-    "updated accepted uploaded failed failedcount failurecount rejected rejectedcount invalid invalidcount errors "
-    "duplicate duplicates skipped".split()
+    {"total", "totalcount", "totalrecords", "totalrows", "count", "rows", "records", "processed"}
+    | {"success", "successcount", "succeeded", "accepted", "added", "inserted", "updated", "uploaded"}
+    | {"failed", "failedcount", "failurecount", "rejected", "rejectedcount", "invalid", "invalidcount", "errors"}
+    | {"duplicate", "duplicates", "skipped"}
 )
 
 

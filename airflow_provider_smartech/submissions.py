@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-
-import logging
 
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
@@ -24,6 +23,8 @@ from airflow_provider_smartech.uploads import Answer, Handover, Record, State, T
 if TYPE_CHECKING:
     from airflow_provider_smartech.parameters import BulkUploadParameters
 
+log = logging.getLogger(__name__)
+
 OnUnknownOutcome = Literal["resubmit", "fail"]
 
 
@@ -40,7 +41,6 @@ class Submission:
     task: TaskTry
     waits: bool
     on_unknown_outcome: OnUnknownOutcome
-    log: logging.Logger
 
     def send(self, parameters: BulkUploadParameters) -> Upload:
         """Return the upload: an earlier try's where that is under way or done, else a new one.
@@ -51,7 +51,7 @@ class Submission:
         """
         earlier = self.store.last_of(self.task)
         if earlier and self._is_the_same(earlier, parameters) and self._stands(earlier):
-            self.log.info("Taking upload %s of an earlier try; nothing is sent again.", earlier.requestid)
+            log.info("Taking upload %s of an earlier try; nothing is sent again.", earlier.requestid)
             self.store.name(earlier.key, earlier.requestid)
             return earlier
         return self._submit(parameters)
@@ -84,15 +84,15 @@ class Submission:
 
     def _decide_unknown(self, earlier: Upload) -> Literal[False]:
         what = (
-            f"An earlier try of this task submitted upload {earlier.requestid} at {earlier.record.at:%Y-%m-%d %H:%M:%S} "
-            "UTC, and whether Smartech loaded it is not known"
+            f"An earlier try of this task submitted upload {earlier.requestid} at "
+            f"{earlier.record.at:%Y-%m-%d %H:%M:%S} UTC, and whether Smartech loaded it is not known"
         )
         if self.on_unknown_outcome == "fail":
             raise SmartechOutcomeUnknown(
                 f"{what}; nothing is sent again because on_unknown_outcome is 'fail'. Look in Smartech's panel, "
                 "then clear the task with on_unknown_outcome='resubmit' if the contacts did not arrive"
             )
-        self.log.warning("%s. Submitting it again: contacts are upserted, so a second load changes nothing more.", what)
+        log.warning("%s. Submitting it again: contacts are upserted, so a second load changes nothing more.", what)
         return False
 
     def _submit(self, parameters: BulkUploadParameters) -> Upload:
@@ -108,7 +108,7 @@ class Submission:
         )
         self.store.create(record)
         answer = self._ask(record.key, parameters)
-        self.log.info("Smartech accepted the upload of %s as %s.", record.path, answer.requestid)
+        log.info("Smartech accepted the upload of %s as %s.", record.path, answer.requestid)
         return Upload(record=record, answer=answer)
 
     def _ask(self, key: str, parameters: BulkUploadParameters) -> Answer:
@@ -134,7 +134,7 @@ class Submission:
                 "[smartech] callback_base_url (or [api] base_url) to where Smartech's servers reach Airflow."
             )
         if parameters.callback is None:
-            self.log.warning(
+            log.warning(
                 "The upload is sent without a callback, so nobody will know when it is complete: "
                 "set [smartech] callback_base_url (or [api] base_url)."
             )

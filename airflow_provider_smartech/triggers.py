@@ -7,7 +7,7 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -19,6 +19,7 @@ from airflow_provider_smartech.store import UploadStore
 
 log = logging.getLogger(__name__)
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
@@ -33,7 +34,7 @@ class SmartechBulkUploadTrigger(BaseTrigger):
     """
 
     def __init__(self, key: str, deadline: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.key = key
         self.deadline = deadline
 
@@ -52,7 +53,7 @@ class SmartechBulkUploadTrigger(BaseTrigger):
             event = "timed out"
         except SmartechError as error:
             event, message = "error", str(error)
-        yield TriggerEvent({"key": self.key, "event": event, "message": message})
+        yield TriggerEvent({"key": self.key, "event": event, "message": message})  # type: ignore[no-untyped-call]
 
 
 class Poll:
@@ -63,7 +64,7 @@ class Poll:
     many wait.
     """
 
-    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Poll] = WeakKeyDictionary()
+    _of_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Poll]] = WeakKeyDictionary()
 
     def __init__(self) -> None:
         self._settings = Settings.load()
@@ -113,7 +114,7 @@ class Poll:
             await asyncio.sleep(self._settings.poll_interval)
             began = datetime.now(UTC)
             try:
-                arrivals = await _in_thread(lambda: self._store.arrivals(since))
+                arrivals = await _in_thread(self._store.arrivals, since)
             except UploadStoreError as error:
                 log.warning("%s The waiting goes on.", error)
                 continue
@@ -133,7 +134,7 @@ class Poll:
     async def _look(self, key: str) -> None:
         """Tell those who wait for an upload if it has ended, or if it is damaged."""
         try:
-            ended = await _in_thread(lambda: self._has_ended(key))
+            ended = await _in_thread(self._has_ended, key)
         except UploadStoreError as error:
             if isinstance(error, UploadRecordUnreadable):
                 self._tell(key, error)
@@ -162,6 +163,8 @@ class Poll:
                 self._tell(key, error)
 
 
-async def _in_thread(call: Callable[[], Result]) -> Result:
+async def _in_thread(
+    call: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> Result:
     # Not asyncio.to_thread: Airflow 3.1 cannot fetch a connection from its threads.
-    return await sync_to_async(call, thread_sensitive=False)()
+    return await sync_to_async(call, thread_sensitive=False)(*arguments, **named)

@@ -8,7 +8,7 @@ import re
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
@@ -60,7 +60,7 @@ class _Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    at: Annotated[AwareDatetime, Field(default_factory=lambda: datetime.now(UTC))]
+    at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
 class TaskTry(BaseModel):
@@ -84,7 +84,7 @@ class TaskTry(BaseModel):
 class Record(_Document):
     """What is known before the request is sent. ``path`` is without its query; ``tracked``: our callback was sent."""
 
-    key: Annotated[str, Field(pattern=KEY.pattern)]
+    key: str = Field(pattern=KEY.pattern)
     path: str
     listid: int | None = None
     smartech_conn_id: str

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_smartech.errors import SmartechRetryableError, UploadNotTracked, UploadTimeout
+from airflow_provider_smartech.errors import UploadNotTracked, UploadTimeout, WaitBroken
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
@@ -66,14 +66,14 @@ class Wait:
     def resume(self, event: dict[str, Any] | None) -> Upload:
         """Return the upload that a trigger's event is about, as the store has it now.
 
-        :raises SmartechRetryableError: the event is missing or says nothing that is known.
+        :raises WaitBroken: the event is missing or says nothing that is known.
         """
         known = isinstance(event, dict) and event.get("event") in ("ended", "timed out", "error")
         if not known or event is None or not isinstance(event.get("key"), str):
-            raise SmartechRetryableError(f"The trigger came back with an event that says nothing: {event!r}.")
+            raise WaitBroken(f"The trigger came back with an event that says nothing: {event!r}.")
         upload = self.store.read(event["key"])
         if event["event"] == "error" and not self.look(upload):
-            raise SmartechRetryableError(f"Waiting for upload {upload.requestid} broke off: {event.get('message')}")
+            raise WaitBroken(f"Waiting for upload {upload.requestid} broke off: {event.get('message')}")
         return upload
 
     def conclude(self, upload: Upload) -> dict[str, Any]:
@@ -84,7 +84,5 @@ class Wait:
         """
         summary = self.look(upload)
         if summary is None:
-            raise UploadTimeout(
-                upload.requestid, upload.record.at, self.timeout.total_seconds(), len(upload.pingbacks)
-            )
+            raise UploadTimeout(upload.requestid, upload.record.at, self.timeout.total_seconds(), len(upload.pingbacks))
         return summary

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Airflow:
         self._log_in()
         self._until("the ping-back receiver answers", self._receiver_answers, say)
         for dag_id in dag_ids:
-            self._until(f"DAG {dag_id} is loaded", lambda dag_id=dag_id: self._has_dag(dag_id), say)
+            self._until(f"DAG {dag_id} is loaded", partial(self._has_dag, dag_id), say)
 
     def run(self, *command: str) -> None:
         """Start ``airflow <command>`` in the background; ``stop()`` ends it."""

@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m airflow_provider_smartech.sandbox", description="A stand-in of Smartech's bulk upload API."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8095, help="port to listen on, 0 for a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8095, help="port to listen on, 0 for a free one (default: %(default)s)"
+    )
     parser.add_argument("--api-key", default="sandbox-api-key", help="the key that it takes (default: %(default)s)")
     parser.add_argument("--primary-key", default="EMAIL", help="attribute to upsert by (default: %(default)s)")
     parser.add_argument("--database", default=":memory:", help="SQLite file for contacts (default: in memory)")

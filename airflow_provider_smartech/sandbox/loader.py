@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 
@@ -69,7 +70,8 @@ def _rows(path: str) -> Iterator[tuple[list[str], list[str]]]:
             raise LoadError(f"file not fetched (HTTP {response.status_code})")
         response.raw.decode_content = True
         response.raw.auto_close = False
-        reader = csv.reader(io.TextIOWrapper(response.raw, encoding="utf-8-sig", newline=""), strict=True)
+        raw: Any = response.raw
+        reader = csv.reader(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""), strict=True)
         header = next(reader, [])
         if not header or not all(name.strip() for name in header) or len(set(header)) < len(header):
             raise LoadError("header is empty, or has a blank or repeated column")

@@ -133,9 +133,7 @@ class SandboxServer:
             if Fault.PINGBACK_TWICE in faults:
                 self._ping(requestid, request, said, faults)
 
-    def _ping(
-        self, requestid: str, request: UploadRequest, said: dict[str, Any], faults: frozenset[Fault]
-    ) -> None:
+    def _ping(self, requestid: str, request: UploadRequest, said: dict[str, Any], faults: frozenset[Fault]) -> None:
         if request.callback:
             self.state.add_pingback(requestid, pingbacks.send(request.callback, said, faults))
 
@@ -172,9 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(404, {"result": "Not found"})
         try:
             request = read_request(self.path, self.headers.get("Content-Type", ""), body, sandbox.api_key)
+            faults = sandbox.faults | faults_of(request.path)
         except RequestRefused as refusal:
             return self._json(refusal.status_code, {"result": refusal.result})
-        faults = sandbox.faults | faults_of(request.path)
+        except ValueError as unknown_fault:
+            return self._json(400, {"result": str(unknown_fault)})
         if self._failed_before_acceptance(faults):
             return None
         requestid = sandbox.accept(request, faults)
