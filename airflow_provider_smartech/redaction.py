@@ -15,7 +15,7 @@ HIDDEN = "***"
 SHORTEST_SECRET_VALUE = 16
 
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]*)[?#][^\s\"'<>]*", re.IGNORECASE)
-_ENCODED_URL_QUERY = re.compile(r"(https?%3A%2F%2F[^\s\"'<>&?#]*?)(?:%3F|%23|\?|#)[^\s\"'<>&]*", re.IGNORECASE)
+_ENCODED_URL_QUERY = re.compile(r"(https?%3A(?:%2F%2F|//)[^\s\"'<>&?#]*?)(?:%3F|%23|\?|#)[^\s\"'<>&]*", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(https?://)[^\s\"'<>/?#@]*@", re.IGNORECASE)
 
 

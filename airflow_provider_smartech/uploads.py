@@ -16,8 +16,8 @@ from airflow_provider_smartech import statuses
 from airflow_provider_smartech.errors import UploadFailed, UploadStatusUnrecognised
 from airflow_provider_smartech.statuses import Statuses, Verdict
 
-_ID = re.compile(r"(?P<day>20\d{6})-(?P<secret>[A-Za-z0-9_-]{43})")
-KEY = re.compile(r"20\d{6}-[0-9a-f]{40}")
+_ID = re.compile(r"(?P<day>20[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
+KEY = re.compile(r"20[0-9]{6}-[0-9a-f]{40}")
 
 
 def new_upload_id() -> str:

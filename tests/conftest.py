@@ -1,0 +1,111 @@
+"""What every test gets: an Airflow home of its own, a sandbox, hosted files, a store and a receiver, all real."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# Before Airflow is imported anywhere: it reads its home once.
+_HOME = tempfile.TemporaryDirectory(prefix="smartech-tests-")
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = _HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+
+import json  # noqa: E402
+import uuid  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import boto3  # noqa: E402
+import pytest  # noqa: E402
+from moto.server import ThreadedMotoServer  # noqa: E402
+
+from airflow_provider_smartech.hooks import SmartechHook  # noqa: E402
+from airflow_provider_smartech.sandbox import SandboxServer  # noqa: E402
+from airflow_provider_smartech.settings import Settings  # noqa: E402
+from airflow_provider_smartech.store import UploadStore  # noqa: E402
+from demo.files import FileServer  # noqa: E402
+from tests.servers import ReceiverServer  # noqa: E402
+
+API_KEY = "k3y/with+signs=&more"
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
+    """Three contacts, hosted."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "contacts.csv").write_text(
+        'EMAIL,NAME\na@example.com,"Müller, Ana"\nb@example.com,"two\nlines"\nc@example.com,"said ""hi"""\n', "utf-8"
+    )
+    with FileServer(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def csv_url(files: FileServer) -> str:
+    return f"{files.url}/contacts.csv"
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxServer]:
+    """The sandbox, and the connection ``smartech_default`` to it."""
+    with SandboxServer(api_key=API_KEY) as server:
+        connection = {"conn_type": "smartech", "password": API_KEY, "host": server.api_url}
+        monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(connection))
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's waits, shortened."""
+    monkeypatch.setattr(SmartechHook, "retry_wait", 0.05)
+    monkeypatch.setattr(SmartechHook, "read_timeout", 2.0)
+    monkeypatch.setenv("AIRFLOW__SMARTECH__POLL_INTERVAL", "0.05")
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_folder(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket with a prefix, reached through the Airflow connection ``s3_test``."""
+    extra = {"endpoint_url": moto, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_S3_TEST", json.dumps(connection))
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    boto3.client(
+        "s3",
+        endpoint_url=moto,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test-secret",
+    ).create_bucket(Bucket=bucket)
+    return f"s3://s3_test@{bucket}/prefix"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UploadStore:
+    """The store that ``[smartech] upload_store`` names, in a folder of its own."""
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", f"file://{tmp_path}/uploads")
+    return UploadStore.configured()
+
+
+@pytest.fixture
+def receiver(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReceiverServer]:
+    """The receiver over HTTP, and the setting that sends Smartech there."""
+    with ReceiverServer(store) as server:
+        monkeypatch.setenv("AIRFLOW__SMARTECH__CALLBACK_BASE_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def settings(store: UploadStore) -> Settings:
+    return Settings.load()

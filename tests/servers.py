@@ -1,0 +1,40 @@
+"""Servers in threads, for tests over real HTTP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import uvicorn
+
+from airflow_provider_smartech.receiver import create_app
+from airflow_provider_smartech.store import UploadStore
+
+
+class ReceiverServer:
+    """The receiver on a free port."""
+
+    def __init__(self, store: UploadStore) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(uvicorn.Config(create_app(store), log_level="error", ws="none", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="receiver")
+
+    def __enter__(self) -> ReceiverServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something is so; fail if it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)

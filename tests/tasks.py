@@ -1,0 +1,63 @@
+"""Running operators and sensors as Airflow's worker and triggerer do, without a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+
+@dataclass
+class FakeTaskInstance:
+    """The part of a task instance that this provider uses; a real one needs a running Airflow."""
+
+    task_id: str = "upload"
+    try_number: int = 1
+    max_tries: int = 2
+    map_index: int | None = None
+    dag_id: str = "dag"
+    run_id: str = "run"
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+def context(ti: FakeTaskInstance | None = None) -> Context:
+    return cast("Context", {"ti": ti or FakeTaskInstance()})
+
+
+def run(task: BaseOperator, ti: FakeTaskInstance | None = None) -> Any:
+    """Execute a task to its end, its deferred wait included."""
+    try:
+        return task.execute(context(ti))
+    except TaskDeferred as deferred:
+        event = run_trigger(rebuilt(deferred.trigger))
+        return task.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context(ti))
+
+
+def rebuilt(trigger: BaseTrigger) -> BaseTrigger:
+    """Return the trigger as another process makes it, from what was serialized."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    made = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+    assert isinstance(made, BaseTrigger)
+    return made
+
+
+def run_trigger(trigger: BaseTrigger) -> Any:
+    """Run one trigger on an event loop of its own and return the payload of its event."""
+    return asyncio.run(first_event(trigger))
+
+
+async def first_event(trigger: BaseTrigger) -> Any:
+    async for event in cast("AsyncIterator[TriggerEvent]", trigger.run()):
+        return json.loads(json.dumps(event.payload))
+    raise AssertionError("the trigger ended without an event")

@@ -1,0 +1,343 @@
+"""The one call to Smartech, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import ssl
+import subprocess
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from airflow_provider_smartech.errors import (
+    SmartechConfigurationError,
+    SmartechError,
+    SmartechInvalidParameter,
+    SmartechNotReached,
+    SmartechOutcomeUnknown,
+    SmartechRefused,
+    SmartechRequestError,
+    SmartechThrottled,
+)
+from airflow_provider_smartech.hooks import IDC_URLS, SmartechHook
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from tests.conftest import API_KEY
+
+SetConnection = Callable[..., None]
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
+    def set_connection(**fields: object) -> None:
+        full = {"conn_type": "smartech", "password": API_KEY, **fields}
+        monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(full))
+
+    return set_connection
+
+
+@contextmanager
+def answering(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A raw server that answers every request with these bytes and closes; gives its URL and what it was sent."""
+    seen: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                seen.append(client.recv(65536))
+                for part in parts:
+                    client.sendall(part)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def http(status: str, body: bytes, *headers: bytes) -> bytes:
+    head = [b"HTTP/1.1 " + status.encode(), b"Connection: close", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+def test_an_accepted_upload_gives_its_requestid(sandbox: SandboxServer, csv_url: str) -> None:
+    requestid = SmartechHook().bulk_upload(csv_url, 33)
+    assert [upload["requestid"] for upload in sandbox.state.uploads()] == [requestid]
+
+
+def test_only_key_type_and_activity_are_in_the_url(sandbox: SandboxServer, csv_url: str) -> None:
+    SmartechHook().bulk_upload(csv_url, 33, "ops@example.com", f"{sandbox.url}/nowhere")
+    assert sandbox.state.uploads()[0]["in_query"] == "activity,apikey,type"
+    assert sandbox.state.uploads()[0]["listid"] == 33
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "status"),
+    [
+        (Fault.INVALID_KEY, SmartechRefused, 200),
+        (Fault.INVALID_KEY_401, SmartechRefused, 401),
+        (Fault.NO_REQUESTID, SmartechOutcomeUnknown, 200),
+        (Fault.ERROR_500, SmartechOutcomeUnknown, 500),
+        (Fault.HTML, SmartechOutcomeUnknown, 200),
+        (Fault.HANG, SmartechOutcomeUnknown, None),
+        (Fault.CUT_BEFORE, SmartechOutcomeUnknown, None),
+        (Fault.CUT_AFTER, SmartechOutcomeUnknown, None),
+    ],
+)
+def test_each_fault_has_its_error_and_is_sent_once(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    error: type[SmartechRequestError],
+    status: int | None,
+) -> None:
+    monkeypatch.setattr(SmartechHook, "read_timeout", 0.3)
+    sandbox.faults = frozenset({fault})
+    with pytest.raises(error) as caught:
+        SmartechHook().bulk_upload(csv_url)
+    assert type(caught.value) is error
+    assert caught.value.http_status == status
+    assert len(sandbox.state.uploads()) == (1 if fault in (Fault.NO_REQUESTID, Fault.CUT_AFTER) else 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        ("200 OK", b'{"result": "SUCCESS", "requestid": "abc"}', None),
+        ("201 Created", b'{"result": " success ", "requestid": "abc"}', None),
+        ("200 OK", b'{"result": "Success", "requestid": "  "}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": 7}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"requestid": "abc"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": true, "requestid": "abc"}', SmartechOutcomeUnknown),
+        ("200 OK", b'["Success"]', SmartechOutcomeUnknown),
+        ("200 OK", b"", SmartechOutcomeUnknown),
+        ("200 OK", b"[" * 60000, SmartechOutcomeUnknown),
+        ("200 OK", b"x" * 70000, SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Failure", "requestid": "abc"}', SmartechRefused),
+        ("302 Found", b'{"result": "Success", "requestid": "abc"}', SmartechOutcomeUnknown),
+        ("503 Unavailable", b'{"result": "Success", "requestid": "abc"}', SmartechOutcomeUnknown),
+        ("408 Timeout", b"", SmartechOutcomeUnknown),
+        ("404 Not Found", b"<html>", SmartechRefused),
+        ("429 Slow Down", b"{}", SmartechThrottled),
+    ],
+)
+def test_success_needs_2xx_and_the_word_and_a_requestid(
+    connection: SetConnection, csv_url: str, status: str, body: bytes, error: type[SmartechError] | None
+) -> None:
+    with answering(http(status, body)) as (url, seen):
+        connection(host=url)
+        if error is None:
+            assert SmartechHook().bulk_upload(csv_url) == "abc"
+        else:
+            with pytest.raises(error):
+                SmartechHook().bulk_upload(csv_url)
+    assert len(seen) == 1
+
+
+def test_a_redirect_is_not_followed(connection: SetConnection, csv_url: str) -> None:
+    with answering(http("200 OK", b'{"result": "Success", "requestid": "abc"}')) as (other, seen_there):
+        moved = http("307 Moved", b"", b"Location: " + other.encode())
+        with answering(moved) as (url, _):
+            connection(host=url)
+            with pytest.raises(SmartechOutcomeUnknown):
+                SmartechHook().bulk_upload(csv_url)
+    assert seen_there == []
+
+
+def test_an_answer_that_trickles_in_is_given_up(
+    connection: SetConnection, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SmartechHook, "read_timeout", 0.2)
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def trickle() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while not stop.wait(0.05):
+                try:
+                    client.sendall(b"1\r\nx\r\n")
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        connection(host=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(SmartechOutcomeUnknown, match="ReadTimeout"):
+            SmartechHook().bulk_upload(csv_url)
+    finally:
+        stop.set()
+        thread.join()
+        listener.close()
+
+
+def test_a_request_that_was_never_sent_is_tried_again_a_few_times(
+    connection: SetConnection, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    connection(host=f"http://127.0.0.1:{port}")
+    with caplog.at_level(logging.DEBUG, "urllib3"), pytest.raises(SmartechNotReached, match="nothing was sent"):
+        SmartechHook().bulk_upload(csv_url)
+    assert sum("Starting new HTTP connection" in record.message for record in caplog.records) == SmartechHook.attempts
+
+
+def test_a_server_that_comes_up_meanwhile_gets_the_request_once(
+    connection: SetConnection, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    connection(host=f"http://127.0.0.1:{port}")
+    servers: list[SandboxServer] = []
+    ask = SmartechHook._post
+
+    def ask_then_start(self: SmartechHook, *arguments: object) -> object:
+        try:
+            return ask(self, *arguments)  # type: ignore[arg-type]
+        except SmartechNotReached:
+            servers.append(SandboxServer(port=port, api_key=API_KEY).start())
+            raise
+
+    monkeypatch.setattr(SmartechHook, "_post", ask_then_start)
+    try:
+        requestid = SmartechHook().bulk_upload(csv_url)
+        assert [upload["requestid"] for upload in servers[0].state.uploads()] == [requestid]
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
+    connection: SetConnection, csv_url: str, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout".split()
+    subprocess.run([*command, str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def shake_hands() -> None:
+        for _ in range(SmartechHook.attempts):
+            client, _ = listener.accept()
+            with client:
+                try:
+                    context.wrap_socket(client, server_side=True).close()
+                except (ssl.SSLError, OSError):
+                    continue
+
+    thread = threading.Thread(target=shake_hands)
+    thread.start()
+    connection(host=f"https://127.0.0.1:{listener.getsockname()[1]}")
+    with pytest.raises(SmartechNotReached, match="SSLError"):
+        SmartechHook().bulk_upload(csv_url)
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize("extra", [{}, {"idc": ""}, {"idc": "us"}, {"idc": "IN"}, {"idc": "eu"}])
+def test_the_idc_chooses_the_host(connection: SetConnection, extra: dict[str, str]) -> None:
+    connection(extra=extra)
+    assert SmartechHook()._endpoint() == (IDC_URLS[(extra.get("idc") or "us").lower()], API_KEY)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("https://proxy.example.com/smartech/apiv2/", "https://proxy.example.com/smartech/apiv2"),
+        ("https://proxy.example.com", "https://proxy.example.com/apiv2"),
+        ("http://127.0.0.1:8095", "http://127.0.0.1:8095/apiv2"),
+        ("http://localhost:8095/apiv2", "http://localhost:8095/apiv2"),
+        ("http://[::1]:8095/apiv2", "http://[::1]:8095/apiv2"),
+        ("http://10.1.2.3/apiv2", "http://10.1.2.3/apiv2"),
+    ],
+)
+def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, host: str, url: str) -> None:
+    connection(host=host, extra={"idc": "in"})
+    assert SmartechHook()._endpoint()[0] == url
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"password": None},
+        {"extra": {"idc": "moon"}},
+        {"host": "api.example.com"},
+        {"host": "ftp://api.example.com"},
+        {"host": "https://user:pass@api.example.com/apiv2"},
+        {"host": "https://api.example.com/apiv2?apikey=1"},
+        {"host": "https://api.example.com:port/"},
+        {"host": "http://8.8.8.8/apiv2"},
+        {"host": "http://0.0.0.0/apiv2"},
+        {"host": "http://[2001:4860:4860::8888]/apiv2"},
+        {"host": "http://no-such-host.invalid/apiv2"},
+    ],
+)
+def test_an_unusable_connection_is_refused_before_anything_is_sent(
+    connection: SetConnection, csv_url: str, fields: dict[str, object]
+) -> None:
+    connection(**fields)
+    with pytest.raises(SmartechConfigurationError, match="smartech_default"):
+        SmartechHook().bulk_upload(csv_url)
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_sent(sandbox: SandboxServer) -> None:
+    with pytest.raises(SmartechInvalidParameter):
+        SmartechHook().bulk_upload("contacts.csv")
+    assert sandbox.state.uploads() == []
+
+
+@pytest.mark.parametrize("fault", [None, Fault.INVALID_KEY, Fault.HTML, Fault.CUT_BEFORE, Fault.HANG])
+def test_no_error_and_no_log_record_holds_a_secret(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Fault | None,
+) -> None:
+    monkeypatch.setattr(SmartechHook, "read_timeout", 0.2)
+    sandbox.faults = frozenset({fault} if fault else ())
+    signed, callback = f"{csv_url}?X-Amz-Signature=s1gnature0123456789", f"{sandbox.url}/c/t0ken0123456789"
+    email = "ops@example.com"
+    written = ""
+    with caplog.at_level(logging.INFO):
+        try:
+            SmartechHook().bulk_upload(signed, 33, email, callback)
+        except SmartechError as error:
+            written = "".join(traceback.format_exception(error)) + repr(vars(error))
+            assert error.__cause__ is None
+            assert error.__context__ is None
+    written += caplog.text
+    for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
+        for form in (secret, quote(secret, safe=""), quote_plus(secret)):
+            assert form not in written
+
+
+def test_an_answer_that_echoes_secrets_is_shown_without_them(connection: SetConnection, csv_url: str) -> None:
+    signed = f"{csv_url}?X-Amz-Signature=s1gnature0123456789"
+    echo = f"unknown key {API_KEY} or {quote(API_KEY, safe='')} for {signed} / {quote(signed, safe='')} ops@example.com"
+    with answering(http("200 OK", json.dumps({"result": echo}).encode())) as (url, _):
+        connection(host=url)
+        with pytest.raises(SmartechRefused, match="unknown key") as caught:
+            SmartechHook().bulk_upload(signed, notifyemail="ops@example.com")
+    shown = f"{caught.value} {caught.value.result} {caught.value.body}"
+    for secret in (API_KEY, quote(API_KEY, safe=""), "s1gnature", "ops@example.com"):
+        assert secret not in shown

@@ -1,0 +1,49 @@
+"""Secrets leave no trace in what is written down."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_smartech.redaction import HIDDEN, SecretUrl, scrub, scrub_json, without_queries
+
+SIGNED = "https://bucket.example.com/a/b.csv?X-Amz-Credential=AKIA%2F20260101&X-Amz-Signature=deadbeefdeadbeef"
+
+secrets = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=8).filter(lambda text: "*" not in text)
+
+
+@given(before=st.text(), secret=secrets, after=st.text())
+def test_a_scrubbed_text_has_the_secret_in_no_encoding(before: str, secret: str, after: str) -> None:
+    text = f"{before}{secret} {quote(secret, safe='')} {quote_plus(secret)} {quote(secret, safe='').lower()}{after}"
+    scrubbed = scrub(text, [secret])
+    assert secret not in scrubbed
+    assert quote(secret, safe="") not in scrubbed
+
+
+@pytest.mark.parametrize("form", [SIGNED, quote(SIGNED, safe=""), quote(SIGNED), SIGNED.replace("https", "HTTPS")])
+def test_every_url_in_a_text_loses_its_query(form: str) -> None:
+    cut = without_queries(f"got <{form}> and '{form}'")
+    assert "deadbeef" not in cut
+    assert "Credential" not in cut
+    assert "b.csv" in cut
+
+
+def test_a_url_loses_its_login() -> None:
+    assert without_queries("https://user:pass@example.com/x") == "https://example.com/x"
+
+
+def test_json_is_scrubbed_in_depth_keys_included() -> None:
+    payload = {"s3cret-id": [1, {"url": SIGNED}, "the s3cret-id"], "n": None}
+    expected = {HIDDEN: [1, {"url": "https://bucket.example.com/a/b.csv"}, f"the {HIDDEN}"], "n": None}
+    assert scrub_json(payload, ["s3cret-id"]) == expected
+
+
+def test_a_secret_url_shows_itself_without_its_query_and_gives_itself_whole() -> None:
+    url = SecretUrl(SIGNED)
+    assert str(url) == "https://bucket.example.com/a/b.csv"
+    assert repr(url) == "SecretUrl('https://bucket.example.com/a/b.csv')"
+    assert url.get_secret_value() == SIGNED
+    assert "deadbeefdeadbeef" in url.secrets()

@@ -1,0 +1,218 @@
+"""The contract of the upload store, over a local folder, memory and S3."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fsspec
+import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.store import BUCKET, CLOCK_SKEW, UploadStore
+from airflow_provider_smartech.uploads import (
+    Answer,
+    Handover,
+    PingBack,
+    Record,
+    TaskTry,
+    key_of,
+    new_upload_id,
+)
+
+
+@pytest.fixture(params=["file", "memory", "s3", "s3 bucket root"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
+    if request.param == "file":
+        yield UploadStore(f"file://{tmp_path}/not/there/yet")
+    elif request.param == "memory":
+        # Airflow knows no memory:// by itself.
+        attach("memory", fs=fsspec.filesystem("memory"))
+        yield UploadStore(f"memory://{uuid.uuid4().hex}")
+    else:
+        folder: str = request.getfixturevalue("s3_folder")
+        yield UploadStore(folder.removesuffix("/prefix") if "root" in request.param else folder)
+
+
+def task(try_number: int = 1, **fields: object) -> TaskTry:
+    known = {"dag_id": "d/ä", "run_id": "manual__2026-01-01T00:00:00+00:00", "task_id": "t", "max_tries": 2}
+    return TaskTry.model_validate({**known, "try_number": try_number, **fields})
+
+
+def record(**fields: object) -> Record:
+    known = {"key": key_of(new_upload_id()), "path": "https://x/y.csv", "smartech_conn_id": "c", "tracked": True}
+    return Record.model_validate({**known, **fields})
+
+
+def test_an_upload_is_read_as_it_was_written(store: UploadStore) -> None:
+    kept = record(listid=3, task=task())
+    store.create(kept)
+    answer = Answer(outcome="accepted", requestid="r1")
+    store.answered(kept.key, answer)
+    pingbacks = [PingBack(payload={"n": n, "ü": ["\x00", None]}) for n in range(3)]
+    for pingback in pingbacks:
+        store.add_pingback(kept.key, pingback)
+    handover = Handover(reason="handed over", max_tries=2)
+    store.handed_over(kept.key, handover)
+    upload = store.read(kept.key)
+    assert (upload.record, upload.answer, upload.handover) == (kept, answer, handover)
+    assert sorted(upload.pingbacks, key=lambda pingback: pingback.at) == pingbacks
+
+
+def test_an_upload_is_found_by_its_requestid_and_by_its_key(store: UploadStore) -> None:
+    kept = record()
+    store.create(kept)
+    store.answered(kept.key, Answer(outcome="accepted", requestid="weird/../id ?"))
+    assert store.find("weird/../id ?").key == kept.key
+    assert store.find(kept.key).key == kept.key
+
+
+def test_an_empty_store_knows_no_upload(store: UploadStore) -> None:
+    key = str(key_of(new_upload_id()))
+    assert not store.has(key)
+    assert store.arrivals(datetime.now(UTC)) == {}
+    assert store.last_of(task(2)) is None
+    for name in (key, "r1", "../../etc/passwd"):
+        with pytest.raises(UploadUnknown, match="upload_store") as caught:
+            store.find(name)
+        assert caught.value.requestid == name
+
+
+def test_the_newest_answer_and_handover_count(store: UploadStore) -> None:
+    kept = record()
+    store.create(kept)
+    for requestid in (None, "r1"):
+        store.answered(kept.key, Answer(outcome="accepted" if requestid else "unknown", requestid=requestid))
+    store.handed_over(kept.key, Handover(reason="timed out", max_tries=1))
+    store.handed_over(kept.key, Handover(reason="handed over", max_tries=2))
+    upload = store.read(kept.key)
+    assert upload.answer
+    assert upload.handover
+    assert (upload.answer.requestid, upload.handover.max_tries) == ("r1", 2)
+
+
+def test_the_last_upload_of_earlier_tries_of_the_same_task_instance_is_found(store: UploadStore) -> None:
+    records = [record(task=task(number)) for number in (1, 2)]
+    for kept in (*records, record(task=task(1, map_index=4)), record(task=task(1, dag_id="other"))):
+        store.create(kept)
+    found = store.last_of(task(3))
+    assert found
+    assert found.key == records[1].key
+
+
+def test_a_later_try_of_the_same_name_belongs_to_a_run_that_was_made_again(store: UploadStore) -> None:
+    store.create(record(task=task(2)))
+    assert store.last_of(task(1)) is None
+    assert store.last_of(task(2)) is None
+
+
+def test_news_is_told_once_it_has_come(store: UploadStore) -> None:
+    before = datetime.now(UTC)
+    kept = record()
+    store.create(kept)
+    store.add_pingback(kept.key, PingBack(payload=1))
+    store.add_pingback(kept.key, PingBack(payload=1))
+    assert list(store.arrivals(before).values()) == [kept.key, kept.key]
+
+
+@pytest.mark.parametrize("age", [timedelta(), BUCKET, BUCKET * 2, timedelta(hours=1), -CLOCK_SKEW])
+def test_news_is_told_to_whoever_looked_last_before_it_whatever_their_clocks(
+    store: UploadStore, age: timedelta
+) -> None:
+    kept, came = record(), datetime.now(UTC) - age
+    store.create(kept)
+    store.add_pingback(kept.key, PingBack(at=came))
+    assert kept.key in store.arrivals(came).values()
+    assert kept.key in store.arrivals(came + CLOCK_SKEW).values()
+    assert kept.key in store.arrivals(came - timedelta(hours=2)).values()
+
+
+def test_what_is_over_is_not_listed_again(store: UploadStore) -> None:
+    kept = record()
+    store.create(kept)
+    store.add_pingback(kept.key, PingBack(at=datetime.now(UTC) - CLOCK_SKEW - 2 * BUCKET))
+    assert store.arrivals(datetime.now(UTC)) == {}
+
+
+def test_concurrent_writers_lose_nothing(store: UploadStore) -> None:
+    kept = record()
+    store.create(kept)
+    payloads = list(range(40))
+
+    def write(some: list[int]) -> None:
+        for payload in some:
+            store.add_pingback(kept.key, PingBack(payload=payload))
+
+    threads = [threading.Thread(target=write, args=(payloads[n::8],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(str(pingback.payload) for pingback in store.read(kept.key).pingbacks) == sorted(map(str, payloads))
+    assert len(store.arrivals(datetime.now(UTC))) == 40
+
+
+def test_another_process_s_writes_are_seen(store: UploadStore) -> None:
+    """Another object stands for another process: the file system behind both caches listings."""
+    other = UploadStore(store.url)
+    kept = record()
+    store.create(kept)
+    assert other.read(kept.key).pingbacks == ()
+    store.add_pingback(kept.key, PingBack(payload=1))
+    assert len(other.read(kept.key).pingbacks) == 1
+    assert len(other.arrivals(datetime.now(UTC))) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b'{"at": "2026-01-0', b"[]", b'{"payload": 1, "at": "yesterday"}'])
+def test_a_damaged_file_is_never_read_as_whole_and_disturbs_no_other_upload(store: UploadStore, content: bytes) -> None:
+    damaged, well = record(), record()
+    for kept in (damaged, well):
+        store.create(kept)
+    path = ObjectStoragePath(f"{store.url}/uploads/{damaged.key[:8]}/{damaged.key}/pingback-1.json")
+    path.fs.pipe_file(path.path, content)
+    with pytest.raises(UploadRecordUnreadable, match=r"pingback-1\.json") as caught:
+        store.read(damaged.key)
+    assert caught.value.key == damaged.key
+    assert store.read(well.key).record == well
+
+
+def test_the_store_holds_no_upload_id(store: UploadStore) -> None:
+    upload_id = new_upload_id()
+    kept = record(key=str(key_of(upload_id)), task=task())
+    store.create(kept)
+    store.answered(kept.key, Answer(outcome="accepted", requestid="r1"))
+    store.add_pingback(kept.key, PingBack(payload=1))
+    root = ObjectStoragePath(store.url)
+    names = root.fs.find(root.path)
+    assert len(names) == 6
+    secret = upload_id.partition("-")[2]
+    for name in names:
+        assert secret not in str(name)
+        assert secret.encode() not in root.fs.cat_file(name)
+
+
+def test_a_local_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = UploadStore(f"file://{tmp_path}")
+    kept = record()
+    store.create(kept)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UploadStoreError, match="No space left"):
+        store.add_pingback(kept.key, PingBack(payload=1))
+    assert [path.name for path in tmp_path.rglob("*.*") if path.is_file()] == ["record.json"]
+
+
+def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_S3_GONE", '{"conn_type": "aws", "extra": {"endpoint_url": "http://127.0.0.1:1"}}')
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for url in ("s3://s3_gone@bucket/prefix", "s3://no_such_connection@bucket/prefix", "nonsense://x/y"):
+        with pytest.raises(UploadStoreError, match=r"\[smartech\] upload_store"):
+            UploadStore(url).check()

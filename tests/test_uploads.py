@@ -1,0 +1,123 @@
+"""When an upload has ended, and as what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_smartech.errors import UploadFailed, UploadStatusUnrecognised
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.uploads import (
+    Answer,
+    PingBack,
+    Record,
+    State,
+    Upload,
+    key_of,
+    new_upload_id,
+)
+
+BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def upload(*payloads: Any, answer: Answer | None = None) -> Upload:
+    record = Record(
+        key=str(key_of(new_upload_id())), path="https://x/y.csv", smartech_conn_id="c", tracked=True, at=BEGAN
+    )
+    pingbacks = [PingBack(payload=payload, at=BEGAN + timedelta(seconds=n)) for n, payload in enumerate(payloads, 1)]
+    return Upload(record=record, answer=answer, pingbacks=tuple(reversed(pingbacks)))
+
+
+DONE, DONE_ALSO, FAILED = {"status": "completed"}, {"status": "completed", "part": 2}, {"status": "failed"}
+QUEUED, ODD = {"status": "queued"}, {"status": "hibernating"}
+
+
+@pytest.mark.parametrize(
+    ("payloads", "expected", "state"),
+    [
+        ([], 1, State.SUBMITTING),
+        ([QUEUED], 1, State.IN_PROGRESS),
+        ([QUEUED, DONE], 1, State.COMPLETED),
+        ([DONE, QUEUED], 1, State.COMPLETED),
+        ([FAILED], 1, State.FAILED),
+        ([ODD], 1, State.UNRECOGNISED),
+        ([DONE, FAILED], 1, State.COMPLETED),
+        ([FAILED, DONE], 1, State.FAILED),
+        ([DONE], 2, State.IN_PROGRESS),
+        ([DONE, DONE], 2, State.IN_PROGRESS),
+        ([DONE, DONE, DONE_ALSO], 2, State.COMPLETED),
+        ([DONE, FAILED], 2, State.FAILED),
+        ([ODD, FAILED], 2, State.FAILED),
+        ([DONE, ODD], 2, State.UNRECOGNISED),
+        ([DONE, DONE_ALSO, FAILED], 2, State.COMPLETED),
+    ],
+)
+def test_an_upload_ends_with_the_expected_number_of_different_terminal_pingbacks(
+    settings: Settings, payloads: list[Any], expected: int, state: State
+) -> None:
+    assert upload(*payloads).progress(settings.statuses, expected).state is state
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (Answer(outcome="accepted", requestid="r"), State.ACCEPTED),
+        (Answer(outcome="not accepted"), State.NOT_ACCEPTED),
+        (Answer(outcome="unknown"), State.OUTCOME_UNKNOWN),
+    ],
+)
+def test_without_pingbacks_the_answer_is_what_is_known(settings: Settings, answer: Answer, state: State) -> None:
+    assert upload(answer=answer).progress(settings.statuses, 1).state is state
+
+
+def test_the_summary_of_a_completed_upload_is_small_and_complete(settings: Settings) -> None:
+    done = upload(QUEUED, {"status": "completed", "total": 5}, answer=Answer(outcome="accepted", requestid="r1"))
+    assert done.summary(done.progress(settings.statuses, 1)) == {
+        "requestid": "r1",
+        "state": "completed",
+        "counts": {"total": 5},
+        "submitted_at": "2026-01-02T03:04:05+00:00",
+        "completed_at": "2026-01-02T03:04:07+00:00",
+        "seconds": 2.0,
+        "payload": {"status": "completed", "total": 5},
+    }
+
+
+@pytest.mark.parametrize(("payload", "error"), [(FAILED, UploadFailed), (ODD, UploadStatusUnrecognised)])
+def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
+    settings: Settings, payload: Any, error: type[UploadFailed]
+) -> None:
+    ended = upload(payload, answer=Answer(outcome="accepted", requestid="r1"))
+    with pytest.raises(error, match="r1") as caught:
+        ended.summary(ended.progress(settings.statuses, 1))
+    assert caught.value.payloads == [payload]
+    assert str(payload) in str(caught.value)
+
+
+def test_an_upload_that_has_not_ended_has_no_summary(settings: Settings) -> None:
+    waiting = upload()
+    with pytest.raises(UploadFailed):
+        waiting.summary(waiting.progress(settings.statuses, 1))
+
+
+def test_a_lost_requestid_is_taken_from_the_pingback_or_else_the_key_stands_in() -> None:
+    assert upload({"requestid": "from-pingback"}).requestid == "from-pingback"
+    nameless = upload(DONE)
+    assert nameless.requestid == nameless.key
+
+
+def test_upload_ids_are_different_and_their_keys_do_not_contain_them() -> None:
+    ids = {new_upload_id() for _ in range(100)}
+    keys = {key_of(upload_id) for upload_id in ids}
+    assert len(ids) == len(keys) == 100
+    assert not any(upload_id.partition("-")[2] in str(key) for upload_id in ids for key in keys)
+
+
+@given(st.text() | st.from_regex(r"20\d{6}-[A-Za-z0-9_-]{42,44}", fullmatch=True))
+def test_only_the_form_of_an_id_has_a_key(text: str) -> None:
+    key = key_of(text)
+    assert (key is None) or (len(text) == 52 and text.isascii() and "/" not in text and "\n" not in text)
