@@ -78,10 +78,9 @@ def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
 
 def mask(secrets: Iterable[str]) -> None:
     """Tell Airflow's secrets masker about each secret, raw and percent-encoded."""
-    for secret in filter(None, secrets):
-        for form in _forms(secret):
-            mask_secret(form)
-            mask_secret(_lower_escapes(form))
+    forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
+    for form in forms | set(map(_lower_escapes, forms)):
+        mask_secret(form)
 
 
 def _forms(secret: str) -> set[str]:

@@ -66,6 +66,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         try:
             return self._execute_deferrable(context) if self.deferrable else self._execute_here(context)
         except SmartechError as error:
+            # Airflow's own soft_fail knows this only of deferred sensors.
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
@@ -77,6 +78,13 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
             return wait.conclude(wait.resume(event))
         except UploadTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume as every sensor does, but say why it is skipped if it is."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            raise AirflowSkipException(str(skip.__cause__ or skip)) from skip.__cause__
 
     def _execute_deferrable(self, context: Context) -> Any:
         found = self.poke(context)

@@ -20,6 +20,7 @@ from pathlib import Path  # noqa: E402
 
 import boto3  # noqa: E402
 import pytest  # noqa: E402
+from airflow.sdk._shared.secrets_masker import reset_secrets_masker  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
 from airflow_provider_smartech.hooks import SmartechHook  # noqa: E402
@@ -55,6 +56,12 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxServer]:
         connection = {"conn_type": "smartech", "password": API_KEY, "host": server.api_url}
         monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(connection))
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_masks_of_other_tests() -> None:
+    """Airflow's masker never forgets in a process, and takes longer with each secret."""
+    reset_secrets_masker()
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import TaskDeferred
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger
 
 
 @dataclass
@@ -58,6 +57,6 @@ def run_trigger(trigger: BaseTrigger) -> Any:
 
 
 async def first_event(trigger: BaseTrigger) -> Any:
-    async for event in cast("AsyncIterator[TriggerEvent]", trigger.run()):
+    async for event in trigger.run():
         return json.loads(json.dumps(event.payload))
     raise AssertionError("the trigger ended without an event")

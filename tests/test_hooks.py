@@ -229,7 +229,19 @@ def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
     connection: SetConnection, csv_url: str, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout".split()
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+    ]
     subprocess.run([*command, str(key), "-out", str(certificate)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -323,8 +335,7 @@ def test_no_error_and_no_log_record_holds_a_secret(
             SmartechHook().bulk_upload(signed, 33, email, callback)
         except SmartechError as error:
             written = "".join(traceback.format_exception(error)) + repr(vars(error))
-            assert error.__cause__ is None
-            assert error.__context__ is None
+            written += repr((error.__cause__, error.__context__))
     written += caplog.text
     for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):

@@ -1,0 +1,509 @@
+"""The operator: submitting once, waiting, and what retries do."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk import DAG
+
+from airflow_provider_smartech.errors import (
+    SmartechConfigurationError,
+    SmartechInvalidParameter,
+    SmartechNotReached,
+    SmartechOutcomeUnknown,
+    SmartechRefused,
+    UploadFailed,
+    UploadRecordUnreadable,
+    UploadStatusUnrecognised,
+    UploadStoreError,
+    UploadTimeout,
+    UploadUnknown,
+    WaitBroken,
+)
+from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.submissions import Submission
+from airflow_provider_smartech.uploads import PingBack, Upload
+from tests.servers import ReceiverServer, eventually
+from tests.tasks import FakeTaskInstance, context, run
+
+pytestmark = pytest.mark.usefixtures("receiver")
+
+
+class Crash(BaseException):
+    """The worker dies: nothing in the product may catch it."""
+
+
+def operator(path: str, **arguments: Any) -> SmartechBulkUploadOperator:
+    return SmartechBulkUploadOperator(task_id="upload", path=path, **{"deferrable": False, **arguments})
+
+
+def submitted(sandbox: SandboxServer) -> list[str]:
+    return [upload["requestid"] for upload in reversed(sandbox.state.uploads())]
+
+
+def only_upload(store: UploadStore) -> Upload:
+    records = list(Path(store.url.removeprefix("file://")).glob("uploads/*/*/record.json"))
+    assert len(records) == 1
+    return store.read(records[0].parent.name)
+
+
+@contextmanager
+def crashing(owner: type, method: str, *, after: bool) -> Iterator[None]:
+    """Let the worker die just before or after a method has done its work."""
+    original = getattr(owner, method)
+
+    def dying(*arguments: Any, **named: Any) -> Any:
+        if after:
+            original(*arguments, **named)
+        raise Crash
+
+    died = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, dying)
+        try:
+            yield
+        except Crash:
+            died = True
+    assert died
+
+
+def test_it_returns_the_requestid_and_pushes_it_under_its_name(sandbox: SandboxServer, csv_url: str) -> None:
+    ti = FakeTaskInstance()
+    requestid = run(operator(csv_url, listid="33"), ti)
+    assert [requestid] == submitted(sandbox)
+    assert ti.xcoms == {"requestid": requestid}
+    assert sandbox.state.uploads()[0]["listid"] == 33
+
+
+def test_the_record_is_written_before_the_request_is_sent(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    with crashing(SmartechHook, "submit", after=False):
+        run(operator(f"{csv_url}?X-Amz-Signature=s1gnature", listid=33))
+    upload = only_upload(store)
+    assert (upload.record.path, upload.record.listid, upload.answer) == (csv_url, 33, None)
+    assert upload.record.task
+    assert upload.record.task.task_id == "upload"
+    assert submitted(sandbox) == []
+
+
+def test_nothing_is_sent_when_the_store_cannot_be_written(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", "nonsense://nowhere")
+    with pytest.raises(UploadStoreError):
+        run(operator(csv_url))
+    assert submitted(sandbox) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"path": "contacts.csv"}, {"listid": "0"}, {"notifyemail": "nobody"}, {"callback": "x"}]
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_written_or_sent(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, arguments: dict[str, str]
+) -> None:
+    with pytest.raises(SmartechInvalidParameter):
+        run(operator(**{"path": csv_url, **arguments}))
+    assert submitted(sandbox) == []
+    assert not Path(store.url.removeprefix("file://")).exists()
+
+
+def test_the_pingback_url_has_an_id_that_the_store_does_not_hold(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, receiver: ReceiverServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    submit = SmartechHook.submit
+
+    def spy(self: SmartechHook, parameters: Any) -> str:
+        sent.append(parameters.form()["callback"])
+        return submit(self, parameters)
+
+    monkeypatch.setattr(SmartechHook, "submit", spy)
+    run(operator(csv_url))
+    assert sent[0].startswith(f"{receiver.url}/pingback/20")
+    upload_id = sent[0].rpartition("/")[2]
+    eventually(lambda: sandbox.state.uploads()[0]["pingbacks"] == ["HTTP 200"])
+    files = [path for path in Path(store.url.removeprefix("file://")).rglob("*") if path.is_file()]
+    assert files
+    assert not any(upload_id[9:] in f"{path}{path.read_text('utf-8')}" for path in files)
+
+
+def test_a_callback_of_the_user_s_own_is_sent_as_it_is(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, receiver: ReceiverServer
+) -> None:
+    run(operator(csv_url, callback=f"{sandbox.url}/own"))
+    eventually(lambda: sandbox.state.uploads()[0]["pingbacks"] == ["HTTP 404"])
+    assert not only_upload(store).record.tracked
+
+
+def test_without_a_callback_base_the_upload_is_sent_with_a_warning(
+    sandbox: SandboxServer,
+    store: UploadStore,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("AIRFLOW__SMARTECH__CALLBACK_BASE_URL")
+    run(operator(csv_url))
+    assert "callback_base_url" in caplog.text
+    assert not only_upload(store).record.tracked
+
+
+def test_the_callback_base_is_derived_from_the_api_base_url(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW__SMARTECH__CALLBACK_BASE_URL")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"{sandbox.url}/airflow/")
+    run(operator(csv_url))
+    assert only_upload(store).record.tracked
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_waiting_without_our_callback_is_refused_before_anything_is_sent(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, deferrable: bool, own: bool
+) -> None:
+    if not own:
+        monkeypatch.delenv("AIRFLOW__SMARTECH__CALLBACK_BASE_URL")
+    callback = f"{sandbox.url}/own" if own else None
+    with pytest.raises(SmartechConfigurationError, match="callback_base_url"):
+        run(operator(csv_url, wait_for_completion=True, deferrable=deferrable, callback=callback))
+    assert submitted(sandbox) == []
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(
+    ("faults", "error"),
+    [
+        ((), None),
+        ((Fault.PINGBACK_TWICE,), None),
+        ((Fault.PINGBACK_FIRST,), None),
+        ((Fault.PINGBACK_LATE,), None),
+        ((Fault.PINGBACK_FORM,), None),
+        ((Fault.STATUS_IN_PROGRESS,), None),
+        ((Fault.ROWS_REJECTED,), None),
+        ((Fault.STATUS_FAILED,), UploadFailed),
+        ((Fault.STATUS_FAILED, Fault.PINGBACK_FORM), UploadFailed),
+        ((Fault.STATUS_UNKNOWN,), UploadStatusUnrecognised),
+        ((Fault.PINGBACK_UNREADABLE,), UploadStatusUnrecognised),
+        ((Fault.NO_PINGBACK,), UploadTimeout),
+        ((Fault.INVALID_KEY,), SmartechRefused),
+        ((Fault.INVALID_KEY_401,), SmartechRefused),
+        ((Fault.NO_REQUESTID,), SmartechOutcomeUnknown),
+        ((Fault.ERROR_500,), SmartechOutcomeUnknown),
+        ((Fault.HTML,), SmartechOutcomeUnknown),
+        ((Fault.HANG,), SmartechOutcomeUnknown),
+        ((Fault.CUT_BEFORE,), SmartechOutcomeUnknown),
+        ((Fault.CUT_AFTER,), SmartechOutcomeUnknown),
+    ],
+)
+def test_waiting_is_green_only_when_smartech_said_completed(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    deferrable: bool,
+    faults: tuple[Fault, ...],
+    error: type[Exception] | None,
+) -> None:
+    monkeypatch.setattr(SmartechHook, "read_timeout", 0.5)
+    sandbox.faults, sandbox.late_seconds = frozenset(faults), 1.0
+    ti = FakeTaskInstance()
+    task = operator(csv_url, wait_for_completion=True, deferrable=deferrable, timeout=timedelta(seconds=3))
+    if error is None:
+        assert [run(task, ti)] == submitted(sandbox)
+        assert ti.xcoms["requestid"] == submitted(sandbox)[0]
+    else:
+        with pytest.raises(error) as caught:
+            run(task, ti)
+        assert type(caught.value) is error
+
+
+def test_a_deferred_wait_tells_airflow_only_the_key_and_the_deadline(sandbox: SandboxServer, csv_url: str) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(csv_url, wait_for_completion=True, deferrable=True, timeout=60).execute(context())
+    assert deferred.value.trigger.serialize()[1].keys() == {"key", "deadline"}
+    assert deferred.value.timeout == timedelta(minutes=11)
+    sandbox.release()
+
+
+@pytest.mark.parametrize("event", [None, {}, {"key": 7, "event": "ended"}, {"event": "ended"}, "ended"])
+def test_an_event_that_says_nothing_is_never_green(store: UploadStore, csv_url: str, event: Any) -> None:
+    with pytest.raises(WaitBroken):
+        operator(csv_url, wait_for_completion=True).execute_complete(context(), event)
+
+
+def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    run(operator(csv_url))
+    key = only_upload(store).key
+    task = operator(csv_url, wait_for_completion=True)
+    for event, error in (
+        ("ended", UploadTimeout),
+        ("timed out", UploadTimeout),
+        ("error", WaitBroken),
+        ("?", WaitBroken),
+    ):
+        with pytest.raises(error):
+            task.execute_complete(context(), {"key": key, "event": event, "message": "m"})
+    with pytest.raises(UploadUnknown):
+        task.execute_complete(context(), {"key": key[:-4] + "0000", "event": "ended"})
+
+
+def test_a_damaged_record_is_an_error_that_names_the_file(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    run(operator(csv_url))
+    upload = only_upload(store)
+    record = Path(store.url.removeprefix("file://")) / "uploads" / upload.key[:8] / upload.key / "record.json"
+    record.write_text("{", "utf-8")
+    with pytest.raises(UploadRecordUnreadable, match=r"record\.json"):
+        run(operator(csv_url), FakeTaskInstance(try_number=2))
+
+
+# --- retries -----------------------------------------------------------------------------------------------------
+
+
+FIRST, RETRY = FakeTaskInstance(try_number=1), FakeTaskInstance(try_number=2)
+# Clearing a task raises its max_tries.
+CLEARED = FakeTaskInstance(try_number=2, max_tries=3)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("method", ["_ask", "hand_over"])
+def test_a_retry_takes_the_requestid_of_a_try_that_died_before_or_after_handing_it_over(
+    sandbox: SandboxServer, csv_url: str, wait: bool, method: str
+) -> None:
+    task = operator(csv_url, wait_for_completion=wait)
+    with crashing(Submission, method, after=True):
+        run(task, FIRST)
+    assert [run(task, RETRY)] == submitted(sandbox)
+
+
+def test_a_retry_takes_a_requestid_that_was_not_yet_findable(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    with crashing(UploadStore, "name", after=False):
+        run(operator(csv_url), FIRST)
+    requestid = run(operator(csv_url), RETRY)
+    assert [requestid] == submitted(sandbox)
+    assert store.find(requestid).requestid == requestid
+
+
+@pytest.mark.parametrize("ti", [RETRY, CLEARED])
+def test_an_unknown_outcome_with_a_pingback_since_counts_as_accepted(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, ti: FakeTaskInstance
+) -> None:
+    sandbox.faults = frozenset({Fault.CUT_AFTER})
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url), FIRST)
+    eventually(lambda: len(only_upload(store).pingbacks) == 1)
+    requestid = run(operator(csv_url, wait_for_completion=True), ti)
+    assert [requestid] == submitted(sandbox)
+    assert store.find(requestid).requestid == requestid
+
+
+def test_where_not_even_the_pingback_names_a_requestid_the_key_stands_in(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.CUT_BEFORE})
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url), FIRST)
+    key = only_upload(store).key
+    store.add_pingback(key, PingBack(payload="completed"))
+    assert run(operator(csv_url), RETRY) == key
+    assert store.find(key).key == key
+
+
+@pytest.mark.parametrize("ti", [RETRY, CLEARED])
+@pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.NO_REQUESTID, None])
+def test_when_nothing_is_known_of_the_earlier_try_it_is_sent_again_with_a_warning(
+    sandbox: SandboxServer,
+    store: UploadStore,
+    csv_url: str,
+    caplog: pytest.LogCaptureFixture,
+    ti: FakeTaskInstance,
+    fault: Fault | None,
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK, *([fault] if fault else [])})
+    if fault:
+        with pytest.raises(SmartechOutcomeUnknown):
+            run(operator(csv_url), FIRST)
+    else:
+        with crashing(SmartechHook, "submit", after=True):
+            run(operator(csv_url), FIRST)
+    earlier = only_upload(store)
+    sandbox.faults = frozenset()
+    with caplog.at_level(logging.WARNING):
+        requestid = run(operator(csv_url), ti)
+    assert submitted(sandbox)[-1] == requestid
+    assert len(submitted(sandbox)) == 2
+    assert f"An earlier try of this task submitted upload {earlier.key}" in caplog.text
+
+
+def test_when_nothing_is_known_of_the_earlier_try_it_fails_if_told_so(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK, Fault.CUT_AFTER})
+    task = operator(csv_url, on_unknown_outcome="fail")
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(task, FIRST)
+    with pytest.raises(SmartechOutcomeUnknown, match=only_upload(store).key):
+        run(task, RETRY)
+    assert len(submitted(sandbox)) == 1
+
+
+def test_an_upload_that_was_never_accepted_is_sent_anew_without_a_word(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults = frozenset({Fault.INVALID_KEY})
+    with pytest.raises(SmartechRefused):
+        run(operator(csv_url), FIRST)
+    sandbox.faults = frozenset()
+    with caplog.at_level(logging.WARNING):
+        assert [run(operator(csv_url, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
+    assert caplog.text == ""
+
+
+def test_an_upload_that_never_reached_smartech_is_sent_anew(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        nowhere = {"conn_type": "smartech", "password": "k", "host": "http://127.0.0.1:1"}
+        patch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(nowhere))
+        with pytest.raises(SmartechNotReached):
+            run(operator(csv_url), FIRST)
+    assert [run(operator(csv_url, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_clearing_a_task_that_had_handed_over_uploads_anew(sandbox: SandboxServer, csv_url: str, wait: bool) -> None:
+    task = operator(csv_url, wait_for_completion=wait, on_unknown_outcome="fail")
+    assert [run(task, FIRST), run(task, CLEARED)] == submitted(sandbox)
+
+
+def test_clearing_twice_uploads_anew_each_time_even_after_a_retry_that_took_over(
+    sandbox: SandboxServer, csv_url: str
+) -> None:
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(csv_url), FakeTaskInstance(try_number=1, max_tries=0))
+    taken = run(operator(csv_url), FakeTaskInstance(try_number=2, max_tries=1))
+    anew = run(operator(csv_url), FakeTaskInstance(try_number=3, max_tries=2))
+    assert [taken, anew] == submitted(sandbox)
+
+
+@pytest.mark.parametrize("ti", [RETRY, CLEARED])
+@pytest.mark.parametrize("fault", [Fault.STATUS_FAILED, Fault.STATUS_UNKNOWN])
+def test_a_failed_upload_is_sent_anew(sandbox: SandboxServer, csv_url: str, ti: FakeTaskInstance, fault: Fault) -> None:
+    task = operator(csv_url, wait_for_completion=True, on_unknown_outcome="fail")
+    sandbox.faults = frozenset({fault})
+    with pytest.raises(UploadFailed):
+        run(task, FIRST)
+    sandbox.faults = frozenset()
+    assert run(task, ti) == submitted(sandbox)[1]
+
+
+def test_after_a_timeout_a_retry_takes_the_upload_if_its_pingback_has_come_since(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    task = operator(csv_url, wait_for_completion=True, timeout=0.1)
+    with pytest.raises(UploadTimeout):
+        run(task, FIRST)
+    sandbox.release()
+    eventually(lambda: len(only_upload(store).pingbacks) == 1)
+    assert [run(task, RETRY)] == submitted(sandbox)
+
+
+def test_after_a_timeout_a_retry_sends_it_again_with_a_warning_or_fails(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    task = operator(csv_url, wait_for_completion=True, timeout=0.1)
+    with pytest.raises(UploadTimeout):
+        run(task, FIRST)
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url, wait_for_completion=True, on_unknown_outcome="fail"), RETRY)
+    assert len(submitted(sandbox)) == 1
+    sandbox.faults = frozenset()
+    with caplog.at_level(logging.WARNING):
+        run(operator(csv_url, wait_for_completion=True), RETRY)
+    assert submitted(sandbox)[0] in caplog.text
+    assert len(submitted(sandbox)) == 2
+
+
+def test_a_task_whose_file_or_list_was_changed_uploads_anew(sandbox: SandboxServer, csv_url: str) -> None:
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(csv_url, listid=1), FIRST)
+    assert run(operator(csv_url, listid=2), RETRY) == submitted(sandbox)[1]
+
+
+def test_a_new_signature_of_the_same_file_is_the_same_upload(sandbox: SandboxServer, csv_url: str) -> None:
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(f"{csv_url}?sig=1"), FIRST)
+    assert [run(operator(f"{csv_url}?sig=2"), RETRY)] == submitted(sandbox)
+
+
+def test_mapped_tasks_and_other_tasks_and_other_runs_do_not_take_each_other_s_uploads(
+    sandbox: SandboxServer, csv_url: str
+) -> None:
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(csv_url), FakeTaskInstance(map_index=0))
+    others = [
+        FakeTaskInstance(try_number=2, map_index=1),
+        FakeTaskInstance(try_number=2, map_index=0, task_id="other"),
+        FakeTaskInstance(try_number=2, map_index=0, run_id="other"),
+        FakeTaskInstance(try_number=2, map_index=0, dag_id="other"),
+    ]
+    assert len({run(operator(csv_url), ti) for ti in others} | {submitted(sandbox)[0]}) == 5
+
+
+def test_a_run_that_was_deleted_and_made_again_uploads_anew(sandbox: SandboxServer, csv_url: str) -> None:
+    assert [run(operator(csv_url), FIRST), run(operator(csv_url), FIRST)] == submitted(sandbox)
+
+
+# --- templates ---------------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_of_the_api_is_templated_and_secrets_are_not_in_the_rendered_template(
+    sandbox: SandboxServer, csv_url: str
+) -> None:
+    with DAG("d"):
+        task = operator(
+            csv_url.replace("contacts", "{{ name }}") + "?X-Amz-Signature={{ sig }}",
+            listid="{{ 30 + 3 }}",
+            notifyemail="{{ name }}@example.com",
+            callback="{{ sandbox }}/{{ sig }}",
+            smartech_conn_id="smartech_{{ which }}",
+        )
+    rendering: Any = {"name": "contacts", "sig": "s1gnature0123456789", "which": "default", "sandbox": sandbox.url}
+    task.render_template_fields({**context(), **rendering})
+    rendered = {field: str(getattr(task, field)) for field in task.template_fields}
+    assert rendered == {
+        "path": csv_url,
+        "listid": "33",
+        "notifyemail": "contacts@example.com",
+        "callback": "**********",
+        "smartech_conn_id": "smartech_default",
+    }
+    assert "s1gnature" not in repr(vars(task))
+    assert [run(task)] == submitted(sandbox)
+    eventually(lambda: sandbox.state.count() == 3)
+
+
+def test_an_unknown_choice_is_refused_when_the_dag_is_parsed(csv_url: str) -> None:
+    with pytest.raises(ValueError, match="on_unknown_outcome"):
+        operator(csv_url, on_unknown_outcome="shrug")

@@ -1,0 +1,191 @@
+"""The receiver of ping-backs, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from airflow_provider_smartech.receiver import LARGEST_PINGBACK, read_payload
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.statuses import Verdict
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
+from tests.servers import ReceiverServer, eventually
+
+
+@pytest.fixture
+def upload_id(store: UploadStore) -> str:
+    """The id of an upload that is recorded."""
+    upload_id = new_upload_id()
+    store.create(
+        Record(key=str(key_of(upload_id)), path="https://x.example.com/y.csv", smartech_conn_id="c", tracked=True)
+    )
+    return upload_id
+
+
+@pytest.fixture
+def url(receiver: ReceiverServer, upload_id: str) -> str:
+    return f"{receiver.url}/pingback/{upload_id}"
+
+
+def kept(store: UploadStore, upload_id: str) -> list[Any]:
+    pingbacks = store.read(str(key_of(upload_id))).pingbacks
+    return [pingback.payload for pingback in sorted(pingbacks, key=lambda pingback: pingback.at)]
+
+
+def test_json_form_and_text_are_kept_whatever_the_content_type_says(
+    store: UploadStore, upload_id: str, url: str
+) -> None:
+    bodies = [b'{"status": "completed", "n": [1]}', b"status=completed&n=1&n=2&empty=", b"all is well", b""]
+    for body in bodies:
+        for content_type in ("application/json", "application/x-www-form-urlencoded", "text/plain"):
+            answer = httpx.post(url, content=body, headers={"Content-Type": content_type})
+            assert (answer.status_code, answer.json()) == (200, {"status": "stored"})
+    assert kept(store, upload_id) == [
+        *[{"status": "completed", "n": [1]}] * 3,
+        *[{"status": "completed", "n": ["1", "2"], "empty": ""}] * 3,
+        *["all is well"] * 3,
+        *[""] * 3,
+    ]
+
+
+def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: ReceiverServer, store: UploadStore) -> None:
+    for wrong in (new_upload_id(), "x", "..%2F..%2Fetc", "%00", "20260101-" + "a" * 42, "20260101-" + "%C3%A4" * 43):
+        assert httpx.post(f"{receiver.url}/pingback/{wrong}", json={}).status_code == 404
+    assert not Path(store.url.removeprefix("file://")).exists()
+
+
+def test_an_id_of_the_wrong_form_does_not_touch_the_store() -> None:
+    with ReceiverServer(UploadStore("nonsense://nowhere")) as server:
+        assert httpx.post(f"{server.url}/pingback/x", json={}).status_code == 404
+        assert httpx.post(f"{server.url}/pingback/{new_upload_id()}", json={}).status_code == 503
+
+
+def test_a_body_is_taken_up_to_the_limit_and_413_above(store: UploadStore, upload_id: str, url: str) -> None:
+    assert httpx.post(url, content=b"x" * LARGEST_PINGBACK).status_code == 200
+    assert httpx.post(url, content=b"x" * (LARGEST_PINGBACK + 1)).status_code == 413
+    chunks = (b"x" * 1024 for _ in range(65))
+    assert httpx.post(url, content=chunks).status_code == 413
+    assert len(kept(store, upload_id)) == 1
+
+
+def test_503_with_retry_after_when_the_store_cannot_be_written(
+    store: UploadStore, upload_id: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    answer = httpx.post(url, json={"status": "completed"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert upload_id not in answer.text
+    monkeypatch.undo()
+    assert kept(store, upload_id) == []
+
+
+def test_repeated_pingbacks_are_all_kept(store: UploadStore, upload_id: str, url: str) -> None:
+    for _ in range(3):
+        assert httpx.post(url, json={"status": "completed"}).status_code == 200
+    assert kept(store, upload_id) == [{"status": "completed"}] * 3
+
+
+def test_only_post_is_taken(url: str) -> None:
+    assert httpx.get(url).status_code == 405
+
+
+def test_what_is_kept_has_neither_the_upload_id_nor_queries(store: UploadStore, upload_id: str, url: str) -> None:
+    signed = "https://b.example.com/c.csv?X-Amz-Signature=deadbeef"
+    for body in (json.dumps({"callback": url, "path": signed, upload_id: 1}), urlencode({"cb": url, "path": signed})):
+        httpx.post(url, content=body)
+    httpx.post(url, content=f"called {url} for {signed}")
+    written = json.dumps(kept(store, upload_id))
+    assert upload_id not in written
+    assert "deadbeef" not in written
+    assert written.count("https://b.example.com/c.csv") == 3
+
+
+def test_health_is_json_that_says_whose_it_is(receiver: ReceiverServer) -> None:
+    answer = httpx.get(f"{receiver.url}/health")
+    assert answer.status_code == 200
+    assert answer.json()["service"] == "airflow-provider-smartech"
+    assert answer.json()["status"] == "ok"
+
+
+def test_health_is_503_when_the_store_cannot_be_reached() -> None:
+    with ReceiverServer(UploadStore("nonsense://nowhere")) as server:
+        answer = httpx.get(f"{server.url}/health")
+    assert answer.status_code == 503
+    assert answer.json() == {**answer.json(), "service": "airflow-provider-smartech"}
+    assert answer.json()["status"] != "ok"
+
+
+def test_nothing_is_logged_with_the_upload_id(url: str, upload_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        httpx.post(url.replace("127.0.0.1", "localhost"), content=b"\xff")
+    logged = [record for record in caplog.records if not record.name.startswith("httpx")]
+    assert upload_id not in "".join(record.getMessage() for record in logged)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+)
+bodies = (
+    st.binary(max_size=2000)
+    | json_values.map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(st.text(), st.text()).map(lambda form: urlencode(form, errors="replace").encode())
+    | st.sampled_from([b"[" * 60000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000, b"1e999", b'"\\ud800"', b"NaN"])
+)
+
+
+@given(body=bodies)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_is_sent_is_kept_and_is_success_only_with_a_known_word(
+    store: UploadStore, upload_id: str, url: str, settings: Settings, body: bytes
+) -> None:
+    before = len(kept(store, upload_id))
+    assert httpx.post(url, content=body).status_code == 200
+    payloads = kept(store, upload_id)
+    assert len(payloads) == before + 1
+    if settings.statuses.verdict(payloads[-1]) is Verdict.COMPLETED:
+        assert any(word.encode() in body.lower() for word in settings.statuses.words)
+
+
+@given(body=bodies)
+def test_a_payload_survives_being_written_and_read(body: bytes) -> None:
+    pingback = PingBack(payload=read_payload(body))
+    assert PingBack.model_validate_json(pingback.model_dump_json()).digest() == pingback.digest()
+
+
+def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "airflow_provider_smartech.receiver", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+
+        def answers() -> bool:
+            try:
+                return httpx.get(f"http://127.0.0.1:{port}/health").is_success
+            except httpx.TransportError:
+                return False
+
+        eventually(answers, 60)
+        assert httpx.post(f"http://127.0.0.1:{port}/pingback/{upload_id}", json={"status": "failed"}).is_success
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=20)
+    assert kept(store, upload_id) == [{"status": "failed"}]
+    assert upload_id.encode() not in output

@@ -1,0 +1,177 @@
+"""The sandbox is as strict as the vendor's page, and really loads contacts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from demo.contacts import write_contacts
+from demo.files import FileServer
+from tests.conftest import API_KEY
+from tests.servers import eventually
+
+QUERY = {"type": "contact", "activity": "bulkupload", "apikey": API_KEY}
+
+
+@pytest.fixture
+def server(sandbox: SandboxServer) -> SandboxServer:
+    return sandbox
+
+
+def post(server: SandboxServer, query: dict[str, Any] | None = None, **body: Any) -> requests.Response:
+    return requests.post(server.api_url, params=QUERY | (query or {}), data=body, timeout=10)
+
+
+def loaded(server: SandboxServer, **body: Any) -> dict[str, Any]:
+    """Submit, wait until it is loaded, and return the upload."""
+    answer = post(server, **body)
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"requestid", "result"}
+    eventually(lambda: server.state.uploads()[0]["state"] != "queued")
+    return server.state.uploads()[0]
+
+
+def host(folder: Path, content: bytes) -> None:
+    (folder / "x.csv").write_bytes(content)
+
+
+def test_a_request_as_the_page_describes_it_is_accepted(server: SandboxServer, csv_url: str) -> None:
+    upload = loaded(server, path=csv_url, listid=7, notifyemail="ops@example.com")
+    assert (upload["state"], upload["total"], upload["accepted"], upload["listid"]) == ("completed", 3, 3, 7)
+    assert server.state.count() == server.state.count(7) == 3
+
+
+def test_a_request_as_the_page_s_sample_has_it_is_accepted(server: SandboxServer, csv_url: str) -> None:
+    answer = post(server, {"path": csv_url, "listid": "7"}, notifyemail="ops@example.com")
+    assert answer.json()["result"] == "Success"
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ({"type": "contacts"}, {}),
+        ({"activity": "add"}, {}),
+        ({}, {"path": None}),
+        ({}, {"path": "contacts.csv"}),
+        ({}, {"listid": "many"}),
+        ({}, {"listid": "0"}),
+        ({}, {"callback": "nowhere"}),
+        ({"listid": "1"}, {"listid": "2"}),
+        ({}, {"listid": ["1", "2"]}),
+        ({}, {"path": "http://127.0.0.1/x.csv?sandbox_fault=typo"}),
+    ],
+)
+def test_a_request_that_the_page_does_not_describe_is_refused(
+    server: SandboxServer, csv_url: str, query: dict[str, str], body: dict[str, Any]
+) -> None:
+    answer = post(server, query, **{"path": csv_url, **body})
+    assert answer.status_code == 400
+    assert answer.json()["result"] != "Success"
+    assert server.state.uploads() == []
+
+
+def test_a_wrong_key_is_refused_in_the_documented_words(server: SandboxServer, csv_url: str) -> None:
+    answer = post(server, {"apikey": "wrong"}, path=csv_url)
+    assert (answer.status_code, answer.json()) == (200, {"result": "Invalid API key"})
+
+
+def test_a_body_that_is_not_a_form_is_refused(server: SandboxServer, csv_url: str) -> None:
+    assert requests.post(server.api_url, params=QUERY, json={"path": csv_url}, timeout=10).status_code == 400
+
+
+def test_contacts_are_upserted_by_their_primary_key(server: SandboxServer, tmp_path: Path) -> None:
+    with FileServer(tmp_path) as files:
+        host(tmp_path, b"EMAIL,NAME,CITY\r\na@example.com,Ana,Pune\r\n")
+        loaded(server, path=f"{files.url}/x.csv")
+        host(tmp_path, 'EMAIL,NAME\na@example.com,"Änä, the\nsecond"\nb@example.com,Bo\n'.encode())
+        post(server, path=f"{files.url}/x.csv")
+        eventually(lambda: server.state.count() == 2)
+    assert server.state.contacts() == [
+        {"EMAIL": "a@example.com", "NAME": "Änä, the\nsecond", "CITY": "Pune"},
+        {"EMAIL": "b@example.com", "NAME": "Bo"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "header"),
+        (b"NAME\nAna\n", "no column EMAIL"),
+        (b"EMAIL,EMAIL\na,b\n", "header"),
+        (b"EMAIL,\na,b\n", "header"),
+        (b"EMAIL,NAME\na@example.com,\xff\n", "UTF-8"),
+        (b'EMAIL\n"a@example.com\n', "CSV"),
+        (None, "HTTP 404"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_fails_with_a_reason(
+    server: SandboxServer, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    with FileServer(tmp_path) as files:
+        if content is not None:
+            host(tmp_path, content)
+        upload = loaded(server, path=f"{files.url}/x.csv")
+    assert upload["state"] == "failed"
+    assert reason in upload["reason"]
+
+
+def test_rows_that_do_not_fit_are_rejected_and_counted(server: SandboxServer, tmp_path: Path) -> None:
+    with FileServer(tmp_path) as files:
+        host(tmp_path, b"EMAIL,NAME\na@example.com,A\n,B\nc@example.com\nd@example.com,D,x\n")
+        upload = loaded(server, path=f"{files.url}/x.csv")
+    assert (upload["total"], upload["accepted"], upload["rejected"]) == (4, 1, 3)
+
+
+def test_rows_are_rejected_on_demand(server: SandboxServer, tmp_path: Path) -> None:
+    write_contacts(tmp_path / "x.csv", 100)
+    with FileServer(tmp_path) as files:
+        upload = loaded(server, path=f"{files.url}/x.csv?sandbox_fault={Fault.ROWS_REJECTED}")
+    assert (upload["state"], upload["accepted"], upload["rejected"]) == ("completed", 90, 10)
+
+
+def test_a_fault_may_be_asked_for_by_the_request(server: SandboxServer, csv_url: str) -> None:
+    assert post(server, path=f"{csv_url}?sandbox_fault=error_500").status_code == 500
+    assert post(server, path=csv_url).status_code == 200
+
+
+def test_the_page_and_the_json_route_show_uploads_and_contacts(server: SandboxServer, csv_url: str) -> None:
+    upload = loaded(server, path=f"{csv_url}?token=s1gnature", callback=f"{server.url}/c/t0ken")
+    page = requests.get(server.url, timeout=10).text
+    for shown in (upload["requestid"], "a@example.com", "Müller, Ana", "said &quot;hi&quot;"):
+        assert shown in page
+    assert "s1gnature" not in page
+    assert "t0ken" not in page
+    assert requests.get(f"{server.url}/sandbox/uploads", timeout=10).json() == server.state.uploads()
+    assert requests.get(f"{server.url}/sandbox/contacts", timeout=10).json()["count"] == 3
+    assert requests.get(f"{server.url}/elsewhere", timeout=10).status_code == 404
+
+
+def test_it_runs_alone_and_stops_on_a_signal() -> None:
+    command = [sys.executable, "-m", "airflow_provider_smartech.sandbox", "--port", "0", "--faults", "html"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        url = line.split("API ")[1].strip()
+        answer = requests.post(
+            url, params=QUERY | {"apikey": "sandbox-api-key"}, data={"path": "http://127.0.0.1/x.csv"}, timeout=10
+        )
+        assert answer.headers["Content-Type"] == "text/html"
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        process.communicate()
+
+
+def test_stopping_does_not_wait_for_held_pingbacks(csv_url: str) -> None:
+    began = time.monotonic()
+    with SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=60) as server:
+        post(server, {"apikey": server.api_key}, path=csv_url, callback=f"{server.url}/x")
+    assert time.monotonic() - began < 10

@@ -1,0 +1,210 @@
+"""The sensor: waiting for an upload, given only its requestid."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_smartech.errors import (
+    SmartechInvalidParameter,
+    UploadFailed,
+    UploadNotTracked,
+    UploadStatusUnrecognised,
+    UploadUnknown,
+    WaitBroken,
+)
+from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import PingBack
+from tests.servers import ReceiverServer, eventually
+from tests.tasks import FakeTaskInstance, context, run
+
+pytestmark = pytest.mark.usefixtures("receiver")
+
+both_ways = pytest.mark.parametrize("deferrable", [False, True])
+
+
+def submit(csv_url: str, **arguments: Any) -> str:
+    return str(run(SmartechBulkUploadOperator(task_id="upload", path=csv_url, deferrable=False, **arguments)))
+
+
+def sensor(requestid: Any, **arguments: Any) -> SmartechBulkUploadSensor:
+    known = {"task_id": "wait", "poke_interval": 0.05, "timeout": 10, "deferrable": False}
+    return SmartechBulkUploadSensor(requestid=requestid, **{**known, **arguments})
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        Fault.PINGBACK_TWICE,
+        Fault.PINGBACK_FIRST,
+        Fault.PINGBACK_LATE,
+        Fault.PINGBACK_FORM,
+        Fault.STATUS_IN_PROGRESS,
+    ],
+)
+def test_a_completed_upload_gives_its_summary(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool, fault: Fault | None
+) -> None:
+    sandbox.faults, sandbox.late_seconds = frozenset({fault} if fault else ()), 0.5
+    requestid = submit(csv_url)
+    summary = run(sensor(requestid, deferrable=deferrable), FakeTaskInstance(task_id="wait"))
+    assert summary["requestid"] == requestid
+    assert summary["state"] == "completed"
+    assert summary["counts"] == {"total": 3, "accepted": 3, "rejected": 0}
+    assert summary["payload"]["status"] == "completed"
+    assert summary["submitted_at"] < summary["completed_at"]
+
+
+@both_ways
+def test_rejected_rows_are_in_the_counts(sandbox: SandboxServer, csv_url: str, deferrable: bool) -> None:
+    sandbox.faults, sandbox_rows = frozenset({Fault.ROWS_REJECTED}), {"total": 3, "accepted": 3, "rejected": 0}
+    assert run(sensor(submit(csv_url), deferrable=deferrable))["counts"] == sandbox_rows
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("fault", "error", "shown"),
+    [
+        (Fault.STATUS_FAILED, UploadFailed, "requested by the fault"),
+        (Fault.STATUS_UNKNOWN, UploadStatusUnrecognised, "hibernating"),
+        (Fault.PINGBACK_UNREADABLE, UploadStatusUnrecognised, "no status in here"),
+    ],
+)
+def test_anything_but_completed_fails_and_shows_the_payload(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool, fault: Fault, error: type[Exception], shown: str
+) -> None:
+    sandbox.faults = frozenset({fault})
+    with pytest.raises(error, match=shown) as caught:
+        run(sensor(submit(csv_url), deferrable=deferrable))
+    assert type(caught.value) is error
+
+
+@both_ways
+def test_a_configured_word_completes(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__COMPLETED_WORDS", "hibernating")
+    sandbox.faults = frozenset({Fault.STATUS_UNKNOWN})
+    assert run(sensor(submit(csv_url), deferrable=deferrable))["payload"]["status"] == "hibernating"
+
+
+@both_ways
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_timeout_says_when_it_was_submitted_and_what_to_check(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool, soft_fail: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    requestid = submit(csv_url)
+    waiting = sensor(requestid, deferrable=deferrable, soft_fail=soft_fail, timeout=0.3)
+    with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as caught:
+        run(waiting)
+    for words in (requestid, "submitted at 20", "no ping-back came", "callback_base_url", "upload_store"):
+        assert words in str(caught.value)
+
+
+def test_reschedule_mode_gives_its_slot_back_and_times_out_as_well(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    waiting = sensor(submit(csv_url), mode="reschedule", timeout=60)
+    ti = FakeTaskInstance()
+    began: list[Any] = [None]
+    monkeypatch.setattr(FakeTaskInstance, "get_first_reschedule_date", lambda self, context: began[0], raising=False)
+    with pytest.raises(AirflowException) as rescheduled:
+        waiting.execute(context(ti))
+    # Airflow 3.1 and 3.3 have it in different modules.
+    assert type(rescheduled.value).__name__ == "AirflowRescheduleException"
+    began[0] = datetime.now(UTC) - timedelta(seconds=90)
+    with pytest.raises(AirflowSensorTimeout, match="no ping-back came"):
+        waiting.execute(context(ti))
+
+
+@both_ways
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_an_unknown_requestid_is_an_error_at_once(store: UploadStore, deferrable: bool, mode: str) -> None:
+    with pytest.raises(UploadUnknown, match="upload_store") as caught:
+        sensor("f" * 32, deferrable=deferrable, mode=mode).execute(context(FakeRescheduled()))
+    assert caught.value.requestid == "f" * 32
+
+
+@both_ways
+@pytest.mark.parametrize("requestid", [None, "", "None", 7])
+def test_a_missing_requestid_is_an_error_at_once(store: UploadStore, deferrable: bool, requestid: Any) -> None:
+    with pytest.raises(SmartechInvalidParameter, match="requestid"):
+        sensor(requestid, deferrable=deferrable).execute(context())
+
+
+@both_ways
+def test_an_upload_that_was_sent_without_our_callback_is_an_error_at_once(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    requestid = submit(csv_url, callback=f"{sandbox.url}/own")
+    with pytest.raises(UploadNotTracked, match=requestid):
+        sensor(requestid, deferrable=deferrable).execute(context())
+
+
+@both_ways
+def test_soft_fail_skips_a_failed_upload(sandbox: SandboxServer, csv_url: str, deferrable: bool) -> None:
+    sandbox.faults = frozenset({Fault.STATUS_FAILED})
+    with pytest.raises(AirflowSkipException, match="failed"):
+        run(sensor(submit(csv_url), deferrable=deferrable, soft_fail=True))
+
+
+@pytest.mark.parametrize("event", [None, {}, {"event": "ended"}, {"key": "k", "event": "fine"}])
+def test_an_event_that_says_nothing_is_never_green(store: UploadStore, event: Any) -> None:
+    with pytest.raises(WaitBroken):
+        sensor("r").execute_complete(context(), event)
+
+
+def test_airflow_s_own_deadline_comes_after_the_trigger_s_and_is_a_timeout_too(
+    sandbox: SandboxServer, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    waiting = sensor(submit(csv_url), deferrable=True, timeout=60)
+    with pytest.raises(TaskDeferred) as deferred:
+        waiting.execute(context())
+    assert deferred.value.timeout
+    assert deferred.value.timeout > timedelta(seconds=60)
+    with pytest.raises(AirflowSensorTimeout):
+        waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+
+
+def test_what_comes_after_the_end_changes_nothing(
+    sandbox: SandboxServer, csv_url: str, store: UploadStore, receiver: ReceiverServer
+) -> None:
+    requestid = submit(csv_url)
+    run(sensor(requestid))
+    store.add_pingback(store.find(requestid).key, PingBack(payload={"status": "failed"}))
+    assert run(sensor(requestid))["state"] == "completed"
+
+
+def test_two_pingbacks_are_waited_for_where_the_account_sends_two(
+    sandbox: SandboxServer, csv_url: str, store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__PINGBACKS_EXPECTED", "2")
+    sandbox.faults = frozenset({Fault.PINGBACK_TWICE})
+    requestid = submit(csv_url)
+    key = store.find(requestid).key
+    eventually(lambda: len(store.read(key).pingbacks) == 2)
+    with pytest.raises(AirflowSensorTimeout, match="2 ping-back"):
+        run(sensor(requestid, timeout=0.2))
+    store.add_pingback(key, PingBack(payload={"status": "completed", "contact master": "done"}))
+    assert run(sensor(requestid))["state"] == "completed"
+
+
+class FakeRescheduled(FakeTaskInstance):
+    def get_first_reschedule_date(self, context: Any) -> None:
+        return None

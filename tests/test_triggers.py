@@ -1,0 +1,265 @@
+"""Waiting in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_smartech.errors import UploadStoreError
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.triggers import Poll, SmartechBulkUploadTrigger
+from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
+from tests.servers import eventually_on_loop
+from tests.tasks import first_event, rebuilt, run_trigger
+
+DONE, QUEUED = PingBack(payload={"status": "completed"}), PingBack(payload={"status": "queued"})
+
+
+def created(store: UploadStore) -> str:
+    key = str(key_of(new_upload_id()))
+    store.create(Record(key=key, path="https://x.example.com/y.csv", smartech_conn_id="c", tracked=True))
+    return key
+
+
+def trigger(key: str, seconds: float = 30.0) -> SmartechBulkUploadTrigger:
+    made = rebuilt(SmartechBulkUploadTrigger(key, datetime.now(UTC).timestamp() + seconds))
+    assert isinstance(made, SmartechBulkUploadTrigger)
+    return made
+
+
+def news(payload: Any) -> PingBack:
+    return PingBack(payload=payload, at=datetime.now(UTC))
+
+
+async def turns(count: int = 5) -> None:
+    """Let a few of the poll's intervals pass."""
+    await asyncio.sleep(0.05 * count)
+
+
+def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+    async def gather() -> list[Any]:
+        return list(await asyncio.wait_for(asyncio.gather(*coroutines), 20))
+
+    return asyncio.run(gather())
+
+
+def test_it_is_rebuilt_from_what_it_serializes() -> None:
+    original = SmartechBulkUploadTrigger("20260101-" + "a" * 40, 12.5)
+    again = rebuilt(original)
+    assert again.serialize() == original.serialize()
+    assert again is not original
+
+
+def test_an_upload_that_has_ended_already_is_an_event_at_once(store: UploadStore) -> None:
+    key = created(store)
+    store.add_pingback(key, DONE)
+    assert run_trigger(trigger(key)) == {"key": key, "event": "ended", "message": ""}
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "hibernating"])
+def test_a_pingback_that_comes_while_waiting_ends_the_wait(store: UploadStore, status: str) -> None:
+    key = created(store)
+
+    async def ping() -> None:
+        await turns()
+        store.add_pingback(key, news({"status": "queued"}))
+        await turns()
+        store.add_pingback(key, news({"status": status}))
+
+    assert together(first_event(trigger(key)), ping())[0]["event"] == "ended"
+
+
+def test_a_pingback_in_progress_does_not_end_the_wait(store: UploadStore) -> None:
+    key = created(store)
+    store.add_pingback(key, QUEUED)
+    assert run_trigger(trigger(key, 0.5))["event"] == "timed out"
+
+
+def test_the_deadline_holds_when_the_trigger_is_moved(store: UploadStore) -> None:
+    key = created(store)
+    first = trigger(key, 1.0)
+
+    async def cut_off() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(first_event(first), 0.3)
+
+    began = datetime.now(UTC)
+    asyncio.run(cut_off())
+    assert run_trigger(rebuilt(first))["event"] == "timed out"
+    assert 0.9 < (datetime.now(UTC) - began).total_seconds() < 3
+
+
+def test_an_upload_that_ended_while_no_triggerer_ran_is_seen_by_the_next(store: UploadStore) -> None:
+    key = created(store)
+    waiting = trigger(key)
+
+    async def cut_off() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(first_event(waiting), 0.3)
+
+    asyncio.run(cut_off())
+    store.add_pingback(key, DONE)
+    assert run_trigger(rebuilt(waiting))["event"] == "ended"
+
+
+def test_two_triggers_may_wait_for_one_upload(store: UploadStore) -> None:
+    key = created(store)
+
+    async def ping() -> None:
+        await turns()
+        store.add_pingback(key, news({"status": "completed"}))
+
+    first, second, _ = together(first_event(trigger(key)), first_event(trigger(key)), ping())
+    assert first == second == {"key": key, "event": "ended", "message": ""}
+
+
+def test_a_round_costs_the_same_however_many_wait(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in calls of the store, for one waiting trigger and for a hundred."""
+    calls: list[str] = []
+    for name in ("arrivals", "read"):
+        method = getattr(UploadStore, name)
+
+        def counted(self: UploadStore, *arguments: Any, name: str = name, method: Any = method) -> Any:
+            calls.append(name)
+            return method(self, *arguments)
+
+        monkeypatch.setattr(UploadStore, name, counted)
+
+    def reads_per_round(waiting: int) -> float:
+        keys = [created(store) for _ in range(waiting)]
+
+        async def rounds(count: int) -> None:
+            calls.clear()
+            await eventually_on_loop(lambda: calls.count("arrivals") >= count)
+
+        async def measured() -> None:
+            tasks = [asyncio.create_task(first_event(trigger(key))) for key in keys]
+            await eventually_on_loop(lambda: calls.count("read") >= waiting)
+            await rounds(10)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run(measured())
+        return calls.count("read") / calls.count("arrivals")
+
+    assert reads_per_round(1) <= 1.5
+    assert reads_per_round(100) <= 1.5
+
+
+def test_one_bad_record_fails_its_own_wait_and_no_other(store: UploadStore) -> None:
+    bad, good = created(store), created(store)
+
+    async def spoil() -> None:
+        await turns()
+        folder = Path(store.url.removeprefix("file://")) / "uploads" / bad[:8] / bad
+        (folder / "pingback-x.json").write_text("{", "utf-8")
+        store.add_pingback(bad, news({"status": "completed"}))
+        await turns()
+        store.add_pingback(good, news({"status": "completed"}))
+
+    bad_event, good_event, _ = together(first_event(trigger(bad)), first_event(trigger(good)), spoil())
+    assert bad_event["event"] == "error"
+    assert "pingback-x.json" in bad_event["message"]
+    assert good_event["event"] == "ended"
+
+
+def test_an_unknown_upload_is_an_error_at_once(store: UploadStore) -> None:
+    event = run_trigger(trigger(str(key_of(new_upload_id()))))
+    assert event["event"] == "error"
+    assert "upload_store" in event["message"]
+
+
+def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = created(store)
+    names = UploadStore._names
+
+    def away(self: UploadStore, folder: str) -> list[str]:
+        raise UploadStoreError("away")
+
+    async def go_away_and_come_back() -> None:
+        await turns()
+        monkeypatch.setattr(UploadStore, "_names", away)
+        store.add_pingback(key, news({"status": "completed"}))
+        await turns()
+        monkeypatch.setattr(UploadStore, "_names", names)
+
+    assert together(first_event(trigger(key)), go_away_and_come_back())[0]["event"] == "ended"
+
+
+def test_a_store_that_is_away_at_first_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = created(store)
+    store.add_pingback(key, DONE)
+    names = UploadStore._names
+
+    def away(self: UploadStore, folder: str) -> list[str]:
+        raise UploadStoreError("away")
+
+    monkeypatch.setattr(UploadStore, "_names", away)
+
+    async def come_back() -> None:
+        await turns()
+        monkeypatch.setattr(UploadStore, "_names", names)
+
+    assert together(first_event(trigger(key)), come_back())[0]["event"] == "ended"
+
+
+def test_news_without_an_arrival_is_found_in_the_end(store: UploadStore) -> None:
+    """As when the receiver is cut off between its two writes, or its clock is an hour slow."""
+    keys = [created(store) for _ in range(5)]
+
+    async def ping_without_telling() -> None:
+        await turns()
+        for key in keys:
+            store._write(f"uploads/{key[:8]}/{key}/pingback-late.json", news({"status": "completed"}))
+
+    events = together(*(first_event(trigger(key)) for key in keys), ping_without_telling())[:-1]
+    assert [event["event"] for event in events] == ["ended"] * 5
+
+
+def test_a_poll_that_breaks_off_fails_all_who_wait(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [created(store) for _ in range(2)]
+
+    def broken(self: UploadStore, since: datetime) -> dict[str, str]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(UploadStore, "arrivals", broken)
+
+    async def gather() -> list[Any]:
+        waits = [first_event(trigger(key)) for key in keys]
+        return list(await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 20))
+
+    assert [str(error) for error in asyncio.run(gather())] == ["a bug", "a bug"]
+
+
+def test_the_poll_ends_with_the_last_who_waits_and_begins_again_with_the_next(store: UploadStore) -> None:
+    async def twice() -> None:
+        for _ in range(2):
+            key = created(store)
+            task = asyncio.create_task(first_event(trigger(key)))
+            await turns()
+            assert len(asyncio.all_tasks()) == 3
+            store.add_pingback(key, news({"status": "completed"}))
+            assert (await asyncio.wait_for(task, 10))["event"] == "ended"
+            await asyncio.sleep(0)
+            assert len(asyncio.all_tasks()) == 1
+        assert not Poll.shared()._waiting
+
+    asyncio.run(twice())
+
+
+def test_a_trigger_over_s3_waits_as_well(s3_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
+    store = UploadStore(s3_folder)
+    key = created(store)
+
+    async def ping() -> None:
+        await turns()
+        await asyncio.to_thread(store.add_pingback, key, news({"status": "completed"}))
+
+    assert together(first_event(trigger(key)), ping())[0]["event"] == "ended"
