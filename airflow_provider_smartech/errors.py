@@ -8,19 +8,20 @@
     │   ├── SmartechConfigurationError   the connection or [smartech] is wrong; nothing was sent
     │   ├── SmartechRefused           *  Smartech said no; nothing was loaded
     │   ├── UploadUnknown                no record of such an upload in the upload store
-    │   └── UploadNotTracked             the upload was sent without this provider's callback
+    │   ├── UploadNotTracked             the upload was sent without this provider's callback
+    │   └── UploadStatusUnrecognised  +  the ping-back says something that nobody recognises
     └── SmartechRetryableError           Airflow's task retries may try again
         ├── SmartechNotReached        *  the request was never sent
         ├── SmartechThrottled         *  HTTP 429; nothing was loaded
         ├── SmartechOutcomeUnknown    *  sent, but no clear answer: the upload may be under way
         ├── UploadStoreError             the upload store cannot be read or written
         │   └── UploadRecordUnreadable   one upload's files are damaged
-        ├── UploadFailed                 the ping-back says that the upload failed
-        │   └── UploadStatusUnrecognised the ping-back says something that nobody recognises
+        ├── UploadFailed              +  the ping-back says that the upload failed
         ├── UploadTimeout                no ping-back in time
         └── WaitBroken                   the trigger came back with something else than an answer
 
     * also a SmartechRequestError, with what Smartech answered
+    + also an UploadNotCompleted, with what the ping-backs say
 
 No message, attribute or chained exception holds the API key, a callback URL or the query of a signed link.
 """
@@ -138,14 +139,14 @@ class UploadNotTracked(SmartechTerminalError):
         self.requestid = requestid
 
 
-class UploadFailed(SmartechRetryableError):
-    """Smartech's ping-back says that the upload failed.
+class UploadNotCompleted(SmartechError):
+    """The upload has ended, and not as complete.
 
     ``requestid`` names the upload; ``payloads`` are the ping-backs that ended it, as received (JSON values).
     """
 
-    what_happened = "failed, as Smartech's ping-back says"
-    what_to_do = "Mend what it names and clear the task that submitted the file."
+    what_happened: str
+    what_to_do: str
 
     def __init__(self, requestid: str, payloads: list[Any]) -> None:
         shown = "; ".join(repr(payload) for payload in payloads)
@@ -154,7 +155,14 @@ class UploadFailed(SmartechRetryableError):
         self.payloads = payloads
 
 
-class UploadStatusUnrecognised(UploadFailed):
+class UploadFailed(UploadNotCompleted, SmartechRetryableError):
+    """Smartech's ping-back says that the upload failed."""
+
+    what_happened = "failed, as Smartech's ping-back says"
+    what_to_do = "Mend what it names and clear the task that submitted the file."
+
+
+class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
     """A ping-back came whose status nobody recognises; it is never taken for success."""
 
     what_happened = "ended with a status that is not recognised"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
+import re
 import socket
 import ssl
 import time
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
@@ -24,7 +28,7 @@ from airflow_provider_smartech.errors import (
     SmartechThrottled,
 )
 from airflow_provider_smartech.parameters import BulkUploadParameters
-from airflow_provider_smartech.redaction import mask, scrub
+from airflow_provider_smartech.redaction import mask, quiet, scrub, scrub_json
 
 # Smartech's page "Add Bulk Contact"; the EU address is from a later page of the same API.
 IDC_URLS = {
@@ -32,6 +36,11 @@ IDC_URLS = {
     "in": "https://apiin.netcoresmartech.com/apiv2",
     "eu": "https://jsonapi.eu-north-1.eu.netcoresmartech.com/apiv2",
 }
+
+PRIVATE = [
+    ipaddress.ip_network(network)
+    for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+]
 
 LARGEST_ANSWER = 64 * 1024
 EXCERPT = 500
@@ -92,8 +101,8 @@ class SmartechHook(BaseHook):
 
     def submit(self, parameters: BulkUploadParameters) -> str:
         """Do what ``bulk_upload`` does, for parameters that are checked already."""
-        url, api_key = self._endpoint()
-        mask([api_key, *parameters.secrets()])
+        url, api_key = self.endpoint
+        mask(parameters.secrets())
         retrying = Retrying(
             retry=retry_if_exception_type(SmartechNotReached),
             stop=stop_after_attempt(self.attempts),
@@ -103,13 +112,29 @@ class SmartechHook(BaseHook):
         answer: _Answer = retrying(self._post, url, api_key, parameters)
         return answer.requestid()
 
-    def _endpoint(self) -> tuple[str, str]:
-        connection = self.get_connection(self.smartech_conn_id)
+    def check(self) -> None:
+        """Raise ``SmartechConfigurationError`` if the connection cannot be used."""
+        _ = self.endpoint
+
+    @cached_property
+    def endpoint(self) -> tuple[str, str]:
+        """The URL of the call and the API key, from the connection.
+
+        :raises SmartechConfigurationError: the connection is missing or wrong.
+        """
+        try:
+            connection = self.get_connection(self.smartech_conn_id)
+        except AirflowNotFoundException as error:
+            raise SmartechConfigurationError(
+                f"There is no connection {self.smartech_conn_id!r}. Make one of the type smartech, with the API key as "
+                "its password."
+            ) from error
         if not connection.password:
             raise SmartechConfigurationError(
                 f"Connection {self.smartech_conn_id!r} has no API key. Put it into the password field; Smartech shows "
                 "it in its panel under Admin, Sub Admin, Edit on your user name."
             )
+        mask([connection.password])
         if connection.host:
             return _overriding_url(self.smartech_conn_id, connection.host), connection.password
         idc = str(connection.extra_dejson.get("idc") or "us").lower()
@@ -122,17 +147,19 @@ class SmartechHook(BaseHook):
     def _post(self, url: str, api_key: str, parameters: BulkUploadParameters) -> _Answer:
         failure: SmartechError
         try:
-            with requests.post(
-                url,
-                params={"type": "contact", "activity": "bulkupload", "apikey": api_key},
-                data=parameters.form(),
-                timeout=(self.connect_timeout, self.read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = _read(response, self.read_timeout)
-            secrets = [api_key, parameters.notifyemail or "", *parameters.secrets()]
-            return _Answer(response.status_code, scrub(body, secrets), body)
+            with quiet(logging.getLogger("urllib3.connectionpool")), requests.Session() as session:
+                # A proxy would see the key of a plain request.
+                session.trust_env = url.startswith("https://")
+                with session.post(
+                    url,
+                    params={"type": "contact", "activity": "bulkupload", "apikey": api_key},
+                    data=parameters.form(),
+                    timeout=(self.connect_timeout, self.read_timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    body = _read(response, self.read_timeout)
+            return _Answer(response.status_code, body, [api_key, parameters.notifyemail or "", *parameters.secrets()])
         except requests.RequestException as error:
             failure = _failure(error, urlsplit(url).hostname or "")
         # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
@@ -142,35 +169,44 @@ class SmartechHook(BaseHook):
 class _Answer:
     """What Smartech answered: ``requestid()`` returns its requestid or raises what the answer means."""
 
-    def __init__(self, status_code: int, safe_body: str, body: str) -> None:
-        self.status_code = status_code
-        self.excerpt = safe_body[:EXCERPT]
+    def __init__(self, http_status: int, body: str, secrets: list[str]) -> None:
+        self.http_status = http_status
         self.fields = _json_object(body)
-        # The word is cut out of the scrubbed body, because it is shown.
-        self.result = _json_object(safe_body).get("result")
+        self.result = self.fields.get("result")
+        # Scrubbed only after it is decoded: escapes hide a secret from the search for it.
+        safe_fields = json.dumps(scrub_json(self.fields, secrets), ensure_ascii=False)
+        shown = safe_fields if self.fields else scrub(_unescaped(body), secrets)
+        self._seen: dict[str, Any] = {
+            "http_status": http_status,
+            "result": scrub(self.result, secrets)[:EXCERPT] if isinstance(self.result, str) else None,
+            "body": shown[:EXCERPT],
+        }
 
     def requestid(self) -> str:
-        seen: dict[str, Any] = {
-            "http_status": self.status_code,
-            "result": self.result if isinstance(self.result, str) else None,
-            "body": self.excerpt,
-        }
-        if self.status_code == 429:
-            raise SmartechThrottled("Smartech takes no more requests at the moment; try later", **seen)
-        if 400 <= self.status_code < 500 and self.status_code != 408:
-            raise SmartechRefused("Smartech refused the upload; check the API key, the IDC and the parameters", **seen)
-        if not 200 <= self.status_code < 300 or not isinstance(self.result, str):
+        if self.http_status == 429:
+            raise SmartechThrottled("Smartech takes no more requests at the moment; try later", **self._seen)
+        if 400 <= self.http_status < 500 and self.http_status != 408:
+            raise SmartechRefused(
+                "Smartech refused the upload; check the API key, the IDC and the parameters", **self._seen
+            )
+        if not 200 <= self.http_status < 300 or not isinstance(self.result, str):
             raise SmartechOutcomeUnknown(
-                "Smartech's answer cannot be understood; look in its panel whether the upload runs", **seen
+                "Smartech's answer cannot be understood; look in its panel whether the upload runs", **self._seen
             )
         if self.result.strip().lower() != "success":
-            raise SmartechRefused("Smartech refused the upload", **seen)
+            raise SmartechRefused("Smartech refused the upload", **self._seen)
         requestid = self.fields.get("requestid")
         if not isinstance(requestid, str) or not requestid.strip():
             raise SmartechOutcomeUnknown(
-                "Smartech answered Success without a requestid; look in its panel whether the upload runs", **seen
+                "Smartech answered Success without a requestid; look in its panel whether the upload runs", **self._seen
             )
         return requestid.strip()
+
+
+def _unescaped(text: str) -> str:
+    """Undo JSON's escapes in a text that is not JSON as a whole."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), text)
+    return text.replace("\\/", "/")
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -204,14 +240,17 @@ def _failure(error: requests.RequestException, host: str) -> SmartechError:
 
 
 def _was_never_sent(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
-        return True
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else None
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(reason, ProxyError):
+        # A connection that is cut after the request looks like this as well, so only the cause tells.
+        reason = reason.original_error
+        if isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed"):
+            return True
+    if isinstance(reason, SSLError):
         # Other TLS errors may come while the answer is read.
-        return bool(reason and reason.args and isinstance(reason.args[0], ssl.SSLCertVerificationError))
-    return isinstance(reason, NewConnectionError)
+        return any(isinstance(detail, ssl.SSLCertVerificationError) for detail in reason.args)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
 def _overriding_url(conn_id: str, host: str) -> str:
@@ -239,4 +278,4 @@ def _is_private(host: str) -> bool:
     except OSError:
         return False
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    return bool(addresses) and all(address.is_private and not address.is_unspecified for address in addresses)
+    return bool(addresses) and all(any(address in network for network in PRIVATE) for address in addresses)

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 from pydantic import SecretStr
 
-from airflow_provider_smartech.errors import UploadTimeout
+from airflow_provider_smartech.errors import UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, mask
@@ -98,7 +98,7 @@ class SmartechBulkUploadOperator(BaseOperator):
         if not self.wait_for_completion:
             return self._hand_over(submission, upload)
         wait = self._wait()
-        if not wait.look(upload) and self.deferrable:
+        if self.deferrable and not wait.has_ended(upload):
             self.defer(trigger=wait.trigger(upload), method_name="execute_complete", timeout=wait.backstop)
         return self._finish(submission, wait.block(upload))
 
@@ -109,8 +109,8 @@ class SmartechBulkUploadOperator(BaseOperator):
     def _finish(self, submission: Submission, upload: Upload) -> str:
         try:
             summary = self._wait().conclude(upload)
-        except UploadTimeout:
-            submission.hand_over(upload, "timed out")
+        except (UploadNotCompleted, UploadTimeout):
+            submission.hand_over(upload, "not completed")
             raise
         self.log.info("Smartech completed upload %s: %s", upload.requestid, summary)
         return self._hand_over(submission, upload)
@@ -145,7 +145,7 @@ class SmartechBulkUploadOperator(BaseOperator):
             hook=SmartechHook(self.smartech_conn_id),
             store=UploadStore(settings.upload_store),
             settings=settings,
-            task=task_try(context["ti"]),
+            task=task_try(context),
             waits=self.wait_for_completion,
             on_unknown_outcome=self.on_unknown_outcome,
         )

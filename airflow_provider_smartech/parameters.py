@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
 from airflow_provider_smartech.errors import SmartechInvalidParameter
-from airflow_provider_smartech.redaction import SecretUrl, without_queries
+from airflow_provider_smartech.redaction import SHORTEST_SECRET_VALUE, SecretUrl, without_queries
 
+# What a link is signed with on Amazon's, Google's and Azure's storages, CloudFront included: new for every try.
+_SIGNATURE_PARAMETER = re.compile(
+    r"x-(amz|goog)-.*|signature|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid|"
+    r"s[iepvrt]|sig|spr|sip|ske|sko|sks|skt|skv|skoid|sktid|token",
+    re.IGNORECASE,
+)
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>.]+")
 
 
@@ -65,17 +73,26 @@ class BulkUploadParameters:
         """Return what no log may show."""
         secrets = self.path.secrets()
         if self.callback:
-            secrets.append(self.callback.get_secret_value())
+            # An answer may name the callback by its path alone.
+            url = self.callback.get_secret_value()
+            secrets += [url, *(part for part in urlsplit(url).path.split("/") if len(part) >= SHORTEST_SECRET_VALUE)]
         return secrets
+
+    def fingerprint(self) -> str:
+        """Return a hash of what makes it this upload: the file, whatever its signature, and the list."""
+        parts = urlsplit(self.path.get_secret_value())
+        query = sorted(pair for pair in parse_qsl(parts.query) if not _SIGNATURE_PARAMETER.fullmatch(pair[0]))
+        text = json.dumps([str(self.path), query, self.listid])
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(path={str(self.path)!r}, listid={self.listid})"
 
 
 def _url(parameter: str, value: str | SecretUrl | SecretStr, meaning: str) -> str:
-    url = value if isinstance(value, str) else value.get_secret_value()
-    if not _is_absolute_http(url):
-        shown = f"; got {without_queries(url)[:200]!r}" if parameter == "path" else ""
+    url = value.get_secret_value() if isinstance(value, SecretUrl | SecretStr) else value
+    if not isinstance(url, str) or not _is_absolute_http(url):
+        shown = f"; got {without_queries(str(url))[:200]!r}" if parameter == "path" else ""
         raise SmartechInvalidParameter(
             parameter, f"give {meaning}, beginning with https:// or http:// and without blanks{shown}."
         )
@@ -83,7 +100,7 @@ def _url(parameter: str, value: str | SecretUrl | SecretStr, meaning: str) -> st
 
 
 def _is_absolute_http(url: str) -> bool:
-    if re.search(r"[\s\x00-\x1f\x7f\\]", url):
+    if re.search(r"[\s\x00-\x1f\x7f\\\"<>]", url):
         return False
     try:
         parts = urlsplit(url)
@@ -94,11 +111,12 @@ def _is_absolute_http(url: str) -> bool:
 
 def _listid(value: int | str) -> int:
     digits = value.strip() if isinstance(value, str) else value
-    if isinstance(digits, str) and digits.isascii() and digits.isdigit():
+    if isinstance(digits, str) and re.fullmatch(r"[0-9]{1,18}", digits):
         digits = int(digits)
     if isinstance(digits, bool) or not isinstance(digits, int) or digits < 1:
         raise SmartechInvalidParameter(
-            "listid", f"give the number of a Smartech list, a positive integer, or None for no list; got {value!r}."
+            "listid",
+            f"give the number of a Smartech list, a positive integer, or None for no list; got {str(value)[:50]!r}.",
         )
     return digits
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
@@ -77,41 +79,73 @@ async def _payload(request: Request, key: Annotated[str, Depends(_key)]) -> Any:
         body += chunk
         if len(body) > LARGEST_PINGBACK:
             raise HTTPException(413)
-    return read_payload(bytes(body))
+    content_type = request.headers.get("Content-Type", "").lower()
+    if content_type.startswith("multipart/form-data"):
+        return _storable(await _multipart(request, bytes(body)), DEEPEST_PAYLOAD)
+    return read_payload(bytes(body), is_form=content_type.startswith("application/x-www-form-urlencoded"))
 
 
-def read_payload(body: bytes) -> Any:
+def read_payload(body: bytes, *, is_form: bool = False) -> Any:
     """Return what a ping-back carries as a JSON value: JSON, else a form's fields, else the text itself.
 
-    Whatever its content type says, because Smartech documents none. Bytes that are not UTF-8 are shown as escapes,
-    and JSON that is nested too deeply is kept as text.
+    JSON is recognised whatever the content type says, because Smartech documents none. Repeated fields become lists.
+    Bytes that are not UTF-8 are shown as escapes, and JSON that is nested too deeply is kept as text.
     """
-    text = body.decode(errors="backslashreplace").strip()
+    text = body.decode("utf-8-sig", errors="backslashreplace").strip()
     try:
-        return _storable(json.loads(text, parse_constant=str), DEEPEST_PAYLOAD)
+        return _json(text)
     except (ValueError, RecursionError):
-        return _storable(_form(text) or text, DEEPEST_PAYLOAD)
+        return _storable(_form(text, is_form) or text, DEEPEST_PAYLOAD)
 
 
-def _form(text: str) -> dict[str, Any]:
-    if not re.fullmatch(r"[^\s=&]+=\S*", text):
-        return {}
-    values: dict[str, list[str]] = parse_qs(text, keep_blank_values=True, errors="backslashreplace")
+def _json(text: str) -> Any:
+    value = json.loads(text, parse_constant=str, parse_int=_integer, object_pairs_hook=_gathered)
+    return _storable(value, DEEPEST_PAYLOAD)
+
+
+def _integer(digits: str) -> int | str:
+    # Longer ones are no counts, and not every reader of JSON takes them.
+    return int(digits) if len(digits) <= 18 else digits
+
+
+def _gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Keep every value of a repeated field: the last one alone might say success where another does not."""
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
     return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
 
 
+def _form(text: str, is_form: bool) -> dict[str, Any]:
+    if "=" not in text or not (is_form or re.fullmatch(r"[^\s=&]+=\S*", text)):
+        return {}
+    return _gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
+
+
+async def _multipart(request: Request, body: bytes) -> Any:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(request.headers, stream()).parse()
+    except MultiPartException:
+        return body.decode(errors="backslashreplace")
+    return _gathered((name, value) for name, value in form.multi_items() if isinstance(value, str))
+
+
 def _storable(value: Any, depth: int) -> Any:
-    """Return a JSON value as one that every JSON writer takes: no lone surrogates, no infinite numbers."""
+    """Return a JSON value as one that every JSON writer takes: no lone surrogates, zeros or infinite numbers."""
     if depth == 0:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
+        # PostgreSQL's JSON has no place for the character 0.
+        return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list):
         return [_storable(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {_storable(key, depth): _storable(item, depth - 1) for key, item in value.items()}
+        return _gathered((_storable(key, depth), _storable(item, depth - 1)) for key, item in value.items())
     return value
 
 
@@ -125,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8090, help="port to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
+    # As Airflow's own servers do: lets the store's connection be found in Airflow's database.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     # No access log: it would show the upload ids.
     uvicorn.run(create_app(UploadStore.configured()), host=options.host, port=options.port, access_log=False)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
@@ -14,9 +16,11 @@ HIDDEN = "***"
 # Short values ("us-east-1", "86400") are ordinary words, and hiding them would make every log unreadable.
 SHORTEST_SECRET_VALUE = 16
 
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]*)[?#][^\s\"'<>]*", re.IGNORECASE)
-_ENCODED_URL_QUERY = re.compile(r"(https?%3A(?:%2F%2F|//)[^\s\"'<>&?#]*?)(?:%3F|%23|\?|#)[^\s\"'<>&]*", re.IGNORECASE)
-_URL_LOGIN = re.compile(r"(https?://)[^\s\"'<>/?#@]*@", re.IGNORECASE)
+# Whole URLs, plain or percent-encoded; they are cut afterwards, so that a hostile text costs linear time.
+_URL = re.compile(r"https?(?P<encoded>%3A(?:%2F%2F|//))?(?(encoded)|://)[^\s\"<>]*", re.IGNORECASE)
+_END = re.compile(r"[?#]")
+_ENCODED_END = re.compile(r"[?#&]|%3F|%23", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^/@]*@")
 
 
 class SecretUrl:
@@ -38,7 +42,8 @@ class SecretUrl:
         return [query, *values] if query else []
 
     def __str__(self) -> str:
-        return without_queries(self._url)
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -52,8 +57,13 @@ class SecretUrl:
 
 def without_queries(text: str) -> str:
     """Return the text with every URL in it cut before its query, percent-encoded URLs included."""
-    text = _URL_LOGIN.sub(r"\1", text)
-    return _ENCODED_URL_QUERY.sub(r"\1", _URL_QUERY.sub(r"\1", text))
+    return _URL.sub(_cut, text)
+
+
+def _cut(url: re.Match[str]) -> str:
+    if url["encoded"]:
+        return _ENCODED_END.split(url[0], maxsplit=1)[0]
+    return _LOGIN.sub("", _END.split(url[0], maxsplit=1)[0])
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
@@ -74,6 +84,25 @@ def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
     if isinstance(value, dict):
         return {scrub(str(key), secrets): scrub_json(item, secrets) for key, item in value.items()}
     return value
+
+
+@contextmanager
+def quiet(logger: logging.Logger) -> Iterator[None]:
+    """Let a logger show URLs without their queries, for as long as this lasts.
+
+    Airflow's masker does not reach the root logger of a process that the executor forks.
+    """
+    logger.addFilter(_hide_queries)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_hide_queries)
+
+
+def _hide_queries(record: logging.LogRecord) -> bool:
+    if isinstance(record.args, tuple):
+        record.args = tuple(_END.split(arg, maxsplit=1)[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
 def mask(secrets: Iterable[str]) -> None:

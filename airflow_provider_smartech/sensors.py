@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -84,7 +85,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
-            raise AirflowSkipException(str(skip.__cause__ or skip)) from skip.__cause__
+            raise _skip_because(skip) from skip.__cause__
 
     def _execute_deferrable(self, context: Context) -> Any:
         found = self.poke(context)
@@ -100,9 +101,11 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def _execute_here(self, context: Context) -> Any:
         try:
             return super().execute(context)
-        except (AirflowSensorTimeout, AirflowSkipException) as timeout:
-            # The base class knows only how long it waited.
-            raise type(timeout)(str(self._timed_out())) from None
+        except (AirflowSensorTimeout, AirflowSkipException) as end:
+            if end.__cause__:
+                raise _skip_because(end) from end.__cause__
+            # A time-out, of which the base class knows only how long it waited.
+            raise type(end)(str(self._timed_out())) from None
 
     def _timed_out(self) -> UploadTimeout:
         upload = self._wait().find(self.requestid)
@@ -117,3 +120,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
                 "requestid", f"give what SmartechBulkUploadOperator returned; got {self.requestid!r}."
             )
         return self.requestid
+
+
+def _skip_because(skip: AirflowException) -> AirflowSkipException:
+    """Return a skip that says what the base class only chains."""
+    return AirflowSkipException(str(skip.__cause__ or skip))

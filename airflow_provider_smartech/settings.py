@@ -39,7 +39,7 @@ class Settings:
         :raises SmartechConfigurationError: an option has no usable value.
         """
         return cls(
-            upload_store=_text("upload_store") or f"file://{AIRFLOW_HOME}/smartech",
+            upload_store=upload_store(),
             callback_base_url=_callback_base_url(),
             poll_interval=_positive("poll_interval"),
             pingbacks_expected=_whole("pingbacks_expected"),
@@ -47,6 +47,11 @@ class Settings:
                 _words("status_fields"), _words("completed_words"), _words("failed_words"), _words("progress_words")
             ),
         )
+
+
+def upload_store() -> str:
+    """Return ``[smartech] upload_store`` alone, for the receiver: a mistake elsewhere must not cost it a ping-back."""
+    return _text("upload_store") or f"file://{AIRFLOW_HOME}/smartech"
 
 
 def _text(option: str) -> str:

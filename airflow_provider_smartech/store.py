@@ -7,7 +7,7 @@
                        /handover-<time>.json       the submitting task did its part
                        /pingback-<time>-<id>.json  one file for each call of the callback
     requestids/<hash>/<key>                        finds an upload by its requestid
-    tasks/<task instance>/<time>_<key>             finds what earlier tries of a task sent
+    tasks/<task instance>/<key>                    finds what earlier tries of a task sent
     arrivals/<five minutes>/<time>_<key>_<id>      tells waiters which uploads have news
 
 Every file is written once and whole under a name of its own, so that writers cannot undo each other's work.
@@ -17,26 +17,32 @@ Waiters list ``arrivals`` of the last minutes only, so what is over costs them n
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import BaseHook, ObjectStoragePath
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.redaction import without_queries
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.settings import upload_store
 from airflow_provider_smartech.uploads import KEY, Answer, Handover, PingBack, Record, TaskTry, Upload
 
 BUCKET = timedelta(minutes=5)
 # The clocks of the receiver and of a waiter may differ by this much without news being seen late.
 CLOCK_SKEW = timedelta(minutes=1)
+
+WHAT_TO_CHECK = "Check [smartech] upload_store, its connection and its permissions."
+
+log = logging.getLogger(__name__)
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -55,23 +61,19 @@ class UploadStore:
     @classmethod
     def configured(cls) -> UploadStore:
         """Return the store that ``[smartech] upload_store`` names."""
-        return cls(Settings.load().upload_store)
+        return cls(upload_store())
 
     def create(self, record: Record) -> None:
         """Keep the record of an upload that is about to be sent."""
         self._write(f"{_folder(record.key)}/record.json", record)
         if record.task:
-            self._mark(f"tasks/{record.task.instance()}/{_stamp(record.at)}_{record.key}")
+            self._mark(f"tasks/{record.task.instance()}/{record.key}")
 
     def answered(self, key: str, answer: Answer) -> None:
         """Keep how the request ended, and make the upload known by its requestid."""
         self._write(f"{_folder(key)}/answer-{_stamp(answer.at)}.json", answer)
         if answer.requestid:
-            self.name(key, answer.requestid)
-
-    def name(self, key: str, requestid: str) -> None:
-        """Make an upload known by a requestid."""
-        self._mark(f"requestids/{_hash(requestid)}/{key}")
+            self._mark(f"requestids/{_hash(answer.requestid)}/{key}")
 
     def handed_over(self, key: str, handover: Handover) -> None:
         """Keep that the submitting task did its part."""
@@ -81,7 +83,9 @@ class UploadStore:
         """Keep a ping-back, then tell the waiters of it."""
         name = f"{_stamp(pingback.at)}-{secrets.token_hex(4)}"
         self._write(f"{_folder(key)}/pingback-{name}.json", pingback)
-        self._mark(f"arrivals/{_bucket(pingback.at)}/{_stamp(pingback.at)}_{key}_{secrets.token_hex(4)}")
+        # The time of this write, and not of the ping-back: the one before may have taken long.
+        now = datetime.now(UTC)
+        self._mark(f"arrivals/{_bucket(now)}/{_stamp(now)}_{key}_{secrets.token_hex(4)}")
 
     def has(self, key: str) -> bool:
         """Whether an upload with this key is recorded."""
@@ -115,21 +119,29 @@ class UploadStore:
         """
         if KEY.fullmatch(requestid):
             return self.read(requestid)
-        keys = [name for name in self._names(f"requestids/{_hash(requestid)}") if KEY.fullmatch(name)]
-        if not keys:
+        found = self._recorded(f"requestids/{_hash(requestid)}")
+        if not found:
             raise UploadUnknown(requestid, self.shown_url)
-        return self.read(max(keys))
+        return max(found, key=lambda upload: upload.record.at)
 
-    def last_of(self, task: TaskTry) -> Upload | None:
-        """Return the newest upload that an earlier try of this task instance recorded, None if there is none."""
-        earlier = [name.partition("_")[2] for name in self._names(f"tasks/{task.instance()}")]
-        for key in reversed([key for key in earlier if KEY.fullmatch(key)]):
-            upload = self.read(key)
-            if upload.record.task and upload.record.task.try_number < task.try_number:
-                return upload
-            # A later or equal try of the same name belongs to a run that was deleted and made again.
-            return None
-        return None
+    def earlier(self, task: TaskTry) -> list[Upload]:
+        """Return what earlier tries of this task instance recorded, the latest try first."""
+        uploads = [
+            (upload.record.task.try_number, upload)
+            for upload in self._recorded(f"tasks/{task.instance()}")
+            if upload.record.task and task.follows(upload.record.task)
+        ]
+        return [upload for _, upload in sorted(uploads, key=lambda pair: pair[0], reverse=True)]
+
+    def _recorded(self, folder: str) -> list[Upload]:
+        """Read the uploads that a folder of marks names, those aside that were removed since."""
+        uploads = []
+        for key in filter(KEY.fullmatch, self._names(folder)):
+            try:
+                uploads.append(self.read(key))
+            except UploadUnknown:
+                log.warning("Upload %s is named in the upload store, but its record is gone.", key)
+        return uploads
 
     def arrivals(self, since: datetime) -> dict[str, str]:
         """Return the news since then, as names of arrivals with the keys of their uploads.
@@ -150,7 +162,8 @@ class UploadStore:
 
     def check(self) -> None:
         """Reach the storage, to tell whether it is there."""
-        self._names("")
+        with self._storage(), suppress(FileNotFoundError):
+            self._root.fs.ls(self._root.path, detail=False, refresh=True)
 
     @property
     def shown_url(self) -> str:
@@ -160,6 +173,9 @@ class UploadStore:
     @cached_property
     def _root(self) -> ObjectStoragePath:
         # Not in __init__: with a connection in the URL this fetches it, which must not happen on an event loop.
+        # A missing one must not turn into anonymous access, as amazon's file system does it.
+        if conn_id := urlsplit(self.url).username:
+            BaseHook.get_connection(conn_id)
         return ObjectStoragePath(self.url)
 
     @cached_property
@@ -170,22 +186,27 @@ class UploadStore:
         return f"{self._root.path.rstrip('/')}/{name}"
 
     def _names(self, folder: str) -> list[str]:
+        """List a folder that holds files only.
+
+        By ``find``, because s3fs lists the parent of an empty folder too, which may be large; and past the cache of
+        listings, which has no end.
+        """
         with self._storage():
-            try:
-                # Some storages keep listings in a cache without an end.
-                found = self._root.fs.ls(self._path(folder), detail=False, refresh=True)
-            except (FileNotFoundError, NotADirectoryError):
-                return []
-        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+            path = self._path(folder)
+            self._root.fs.invalidate_cache(path)
+            found = self._root.fs.find(path)
+            self._root.fs.invalidate_cache(path)
+        return sorted(str(name).rpartition("/")[2] for name in found)
 
     def _read(self, name: str) -> bytes:
-        with self._storage(absent_is_an_answer=True):
+        with self._storage():
             return bytes(self._root.fs.cat_file(self._path(name)))
 
     def _load(self, document: type[Document], key: str, file: str) -> Document:
-        content = self._read(f"{_folder(key)}/{file}")
         try:
-            return document.model_validate_json(content)
+            return document.model_validate_json(self._read(f"{_folder(key)}/{file}"))
+        except FileNotFoundError:
+            reason = "it is gone"
         except ValidationError as error:
             reason = f"{error.error_count()} error(s), first: {error.errors()[0]['msg']}"
         raise UploadRecordUnreadable(key, file, reason)
@@ -198,23 +219,27 @@ class UploadStore:
 
     def _put(self, name: str, content: bytes) -> None:
         with self._storage():
-            if self._is_local:
-                _put_local(Path(self._path(name)), content)
-            else:
-                self._root.fs.pipe_file(self._path(name), content)
+            try:
+                if self._is_local:
+                    _put_local(Path(self._path(name)), content)
+                else:
+                    self._root.fs.pipe_file(self._path(name), content)
+            except FileNotFoundError as error:
+                # As S3 says that there is no such bucket.
+                raise UploadStoreError(f"The upload store at {self.shown_url} is not there. {WHAT_TO_CHECK}") from error
 
     @contextmanager
-    def _storage(self, *, absent_is_an_answer: bool = False) -> Iterator[None]:
+    def _storage(self) -> Iterator[None]:
         """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
         try:
             yield
+        except (FileNotFoundError, UploadStoreError):
+            raise
         except Exception as error:
-            if absent_is_an_answer and isinstance(error, FileNotFoundError):
-                raise
             raise UploadStoreError(
                 f"The upload store at {self.shown_url} does not answer as it should "
                 f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
-                "Check [smartech] upload_store, its connection and its permissions."
+                f"{WHAT_TO_CHECK}"
             ) from error
 
 
@@ -230,6 +255,12 @@ def _put_local(path: Path, content: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _last(documents: Iterator[Any]) -> Any:

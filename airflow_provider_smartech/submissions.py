@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from airflow_provider_smartech import statuses
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
-    SmartechError,
     SmartechNotReached,
     SmartechOutcomeUnknown,
     SmartechRefused,
+    SmartechRequestError,
     SmartechThrottled,
+    UploadStoreError,
+    UploadUnknown,
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.redaction import mask
@@ -21,9 +26,14 @@ from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import Answer, Handover, Record, State, TaskTry, Upload, key_of, new_upload_id
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_smartech.parameters import BulkUploadParameters
 
 log = logging.getLogger(__name__)
+
+STORE_ATTEMPTS = 3
+STORE_WAIT = 5.0
 
 OnUnknownOutcome = Literal["resubmit", "fail"]
 
@@ -49,40 +59,41 @@ class Submission:
             ``fail``; or this try got no clear answer.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
-        earlier = self.store.last_of(self.task)
-        if earlier and self._is_the_same(earlier, parameters) and self._stands(earlier):
-            log.info("Taking upload %s of an earlier try; nothing is sent again.", earlier.requestid)
-            self.store.name(earlier.key, earlier.requestid)
-            return earlier
+        for earlier in self.store.earlier(self.task):
+            if self._state(earlier) is State.NOT_ACCEPTED:
+                continue
+            if self._stands(earlier, parameters):
+                return self._take(earlier)
+            break
         return self._submit(parameters)
 
-    def hand_over(self, upload: Upload, reason: Literal["handed over", "timed out"]) -> None:
+    def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
         """Keep that this task has done its part for the upload."""
-        self.store.handed_over(upload.key, Handover(reason=reason, max_tries=self.task.max_tries))
+        self.store.handed_over(upload.key, Handover(reason=reason, task=self.task))
 
-    def _is_the_same(self, earlier: Upload, parameters: BulkUploadParameters) -> bool:
-        record = earlier.record
-        return (record.path, record.listid, record.smartech_conn_id) == (
-            str(parameters.path),
-            parameters.listid,
-            self.hook.smartech_conn_id,
-        )
+    def _state(self, upload: Upload) -> State:
+        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected).state
 
-    def _stands(self, earlier: Upload) -> bool:
-        """Whether the earlier upload is the one that this try would send."""
-        progress = earlier.progress(self.settings.statuses, self.settings.pingbacks_expected)
-        handover = earlier.handover
-        if progress.state in (State.FAILED, State.UNRECOGNISED, State.NOT_ACCEPTED):
+    def _stands(self, earlier: Upload, parameters: BulkUploadParameters) -> bool:
+        """Whether the earlier upload is the one that this try would send. If not, the log says why."""
+        record, handover, state = earlier.record, earlier.handover, self._state(earlier)
+        if (record.fingerprint, record.smartech_conn_id) != (parameters.fingerprint(), self.hook.smartech_conn_id):
+            log.warning("An earlier try sent upload %s of another file or list; uploading anew.", earlier.requestid)
             return False
-        if handover and handover.reason == "handed over":
-            # A retry of the same round: the task died between handing over and being done.
-            return handover.max_tries == self.task.max_tries
-        accepted = progress.state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED)
-        if accepted and (not handover or progress.state is State.COMPLETED):
-            return True
-        return self._decide_unknown(earlier)
+        if state is State.FAILED:
+            log.warning("Upload %s of an earlier try failed; uploading anew.", earlier.requestid)
+            return False
+        if handover and handover.reason == "handed over" and not self.task.retries(handover.task):
+            log.info("Upload %s was handed over before the task was cleared; uploading anew.", earlier.requestid)
+            return False
+        lost_track = self.waits and not record.tracked
+        given_up = handover is not None and handover.reason == "not completed" and state is not State.COMPLETED
+        if lost_track or given_up or state in (State.SUBMITTING, State.OUTCOME_UNKNOWN):
+            self._decide_unknown(earlier)
+            return False
+        return True
 
-    def _decide_unknown(self, earlier: Upload) -> Literal[False]:
+    def _decide_unknown(self, earlier: Upload) -> None:
         what = (
             f"An earlier try of this task submitted upload {earlier.requestid} at "
             f"{earlier.record.at:%Y-%m-%d %H:%M:%S} UTC, and whether Smartech loaded it is not known"
@@ -93,34 +104,58 @@ class Submission:
                 "then clear the task with on_unknown_outcome='resubmit' if the contacts did not arrive"
             )
         log.warning("%s. Submitting it again: contacts are upserted, so a second load changes nothing more.", what)
-        return False
+
+    def _take(self, earlier: Upload) -> Upload:
+        requestid = earlier.answer and earlier.answer.requestid
+        answer = Answer(outcome="accepted", requestid=requestid or self._lost_requestid(earlier))
+        # Written again: the try before may have died before the upload could be found by its requestid.
+        self.store.answered(earlier.key, answer)
+        log.info("Taking upload %s of an earlier try; nothing is sent again.", answer.requestid)
+        return earlier.model_copy(update={"answer": answer})
+
+    def _lost_requestid(self, earlier: Upload) -> str:
+        """Return the requestid that the ping-backs name, else the key: another upload's requestid would mislead."""
+        named = {statuses.requestid(pingback.payload) for pingback in earlier.pingbacks} - {None}
+        requestid = str(named.pop()) if len(named) == 1 else earlier.key
+        try:
+            known = self.store.find(requestid)
+        except UploadUnknown:
+            return requestid
+        return requestid if known.key == earlier.key else earlier.key
 
     def _submit(self, parameters: BulkUploadParameters) -> Upload:
         upload_id = new_upload_id()
         tracked, parameters = self._with_callback(parameters, upload_id)
+        self.hook.check()
         record = Record(
             key=str(key_of(upload_id)),
             path=str(parameters.path),
             listid=parameters.listid,
+            fingerprint=parameters.fingerprint(),
             smartech_conn_id=self.hook.smartech_conn_id,
             tracked=tracked,
             task=self.task,
         )
         self.store.create(record)
-        answer = self._ask(record.key, parameters)
-        log.info("Smartech accepted the upload of %s as %s.", record.path, answer.requestid)
-        return Upload(record=record, answer=answer)
+        return Upload(record=record, answer=self._ask(record, parameters))
 
-    def _ask(self, key: str, parameters: BulkUploadParameters) -> Answer:
+    def _ask(self, record: Record, parameters: BulkUploadParameters) -> Answer:
         try:
             requestid = self.hook.submit(parameters)
-        except SmartechError as error:
+        except SmartechRequestError as error:
             surely_not = isinstance(error, SmartechRefused | SmartechThrottled | SmartechNotReached)
-            surely_not = surely_not or isinstance(error, SmartechConfigurationError)
-            self.store.answered(key, Answer(outcome="not accepted" if surely_not else "unknown"))
+            self.store.answered(record.key, Answer(outcome="not accepted" if surely_not else "unknown"))
             raise
+        # Before it is kept: whatever happens to the store, the requestid can be read here.
+        log.info("Smartech accepted the upload of %s as %s.", record.path, requestid)
         answer = Answer(outcome="accepted", requestid=requestid)
-        self.store.answered(key, answer)
+        keep = retry(
+            retry=retry_if_exception_type(UploadStoreError),
+            stop=stop_after_attempt(STORE_ATTEMPTS),
+            wait=wait_random_exponential(max=STORE_WAIT),
+            reraise=True,
+        )
+        keep(self.store.answered)(record.key, answer)
         return answer
 
     def _with_callback(self, parameters: BulkUploadParameters, upload_id: str) -> tuple[bool, BulkUploadParameters]:
@@ -141,8 +176,9 @@ class Submission:
         return False, parameters
 
 
-def task_try(ti: Any) -> TaskTry:
-    """Return what identifies the try that runs now; ``ti`` is the task instance of an Airflow context."""
+def task_try(context: Context) -> TaskTry:
+    """Return what identifies the try that runs now."""
+    ti, dag_run = context["ti"], context["dag_run"]
     return TaskTry(
         dag_id=ti.dag_id,
         run_id=ti.run_id,
@@ -150,4 +186,6 @@ def task_try(ti: Any) -> TaskTry:
         map_index=-1 if ti.map_index is None else ti.map_index,
         try_number=ti.try_number,
         max_tries=ti.max_tries,
+        clear_number=dag_run.clear_number or 0,
+        run_started=dag_run.start_date,
     )

@@ -89,7 +89,7 @@ class Poll:
         """
         news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, set()).add(news)
-        if self._rounds is None:
+        if self._rounds is None or self._rounds.done():
             # A context of its own: with the first trigger's, the log of all would go to that trigger's task.
             self._rounds = asyncio.create_task(self._run(), context=contextvars.Context())
             self._rounds.add_done_callback(self._give_up)
@@ -141,7 +141,7 @@ class Poll:
             else:
                 log.warning("%s The waiting goes on.", error)
                 self._again.add(key)
-        except SmartechError as error:
+        except Exception as error:  # noqa: BLE001 - raised where this upload is waited for, and disturbs no other
             self._tell(key, error)
         else:
             if ended:

@@ -64,7 +64,11 @@ class _Document(BaseModel):
 
 
 class TaskTry(BaseModel):
-    """One try of one task instance; clearing the task changes ``max_tries``, a retry does not."""
+    """One try of one task instance.
+
+    Clearing a task changes ``max_tries`` or ``clear_number``, a retry does not. A DAG run that was deleted and made
+    again under the same name has another ``run_started``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -74,19 +78,36 @@ class TaskTry(BaseModel):
     map_index: int = -1
     try_number: int
     max_tries: int
+    clear_number: int = 0
+    run_started: AwareDatetime | None = None
 
     def instance(self) -> str:
         """Return what all tries of the task instance share, as a name that is safe in any store."""
         parts = [self.dag_id, self.run_id, self.task_id, self.map_index]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
+    def follows(self, earlier: TaskTry) -> bool:
+        """Whether that was an earlier try of the same task instance, in the same DAG run."""
+        same_run = self.clear_number > earlier.clear_number or self.run_started == earlier.run_started
+        return same_run and self.try_number > earlier.try_number
+
+    def retries(self, earlier: TaskTry) -> bool:
+        """Whether this is a retry of that try, without a clearing between them."""
+        rounds = [(one.max_tries, one.clear_number, one.run_started) for one in (self, earlier)]
+        return rounds[0] == rounds[1] and self.try_number > earlier.try_number
+
 
 class Record(_Document):
-    """What is known before the request is sent. ``path`` is without its query; ``tracked``: our callback was sent."""
+    """What is known before the request is sent.
+
+    ``path`` is without its query, ``fingerprint`` tells the same file and list again; ``tracked``: our callback was
+    sent.
+    """
 
     key: str = Field(pattern=KEY.pattern)
     path: str
     listid: int | None = None
+    fingerprint: str = ""
     smartech_conn_id: str
     tracked: bool
     task: TaskTry | None = None
@@ -100,13 +121,10 @@ class Answer(_Document):
 
 
 class Handover(_Document):
-    """The submitting task has done its part: it gave on the requestid, or gave up waiting.
+    """The submitting task has done its part: it gave on the requestid, or waited and the upload did not complete."""
 
-    ``max_tries`` is the task's at that time; clearing the task changes it, a retry does not.
-    """
-
-    reason: Literal["handed over", "timed out"]
-    max_tries: int
+    reason: Literal["handed over", "not completed"]
+    task: TaskTry
 
 
 class PingBack(_Document):
@@ -146,11 +164,8 @@ class Upload(BaseModel):
 
     @property
     def requestid(self) -> str:
-        """Smartech's requestid; where it got lost, the one that a ping-back names, or else the upload's key."""
-        if self.answer and self.answer.requestid:
-            return self.answer.requestid
-        named = {statuses.requestid(pingback.payload) for pingback in self.pingbacks} - {None}
-        return str(named.pop()) if len(named) == 1 else self.key
+        """Smartech's requestid; where it is not known, the upload's key stands in."""
+        return (self.answer and self.answer.requestid) or self.key
 
     def progress(self, words: Statuses, expected: int) -> Progress:
         """Judge the upload.

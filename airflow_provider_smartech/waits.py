@@ -7,11 +7,17 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_smartech.errors import UploadNotTracked, UploadTimeout, WaitBroken
+from airflow_provider_smartech.errors import (
+    UploadNotTracked,
+    UploadRecordUnreadable,
+    UploadStoreError,
+    UploadTimeout,
+    WaitBroken,
+)
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import Upload
+from airflow_provider_smartech.uploads import Progress, Upload
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +49,20 @@ class Wait:
             raise UploadNotTracked(upload.requestid)
         return upload
 
+    def has_ended(self, upload: Upload) -> bool:
+        """Whether enough ping-backs have come."""
+        return self._progress(upload).state.ended
+
     def look(self, upload: Upload) -> dict[str, Any] | None:
         """Return the summary of a completed upload, None while it has not ended.
 
-        :raises UploadFailed: it ended otherwise.
+        :raises UploadNotCompleted: it ended otherwise.
         """
-        progress = upload.progress(self.settings.statuses, self.settings.pingbacks_expected)
+        progress = self._progress(upload)
         return upload.summary(progress) if progress.state.ended else None
+
+    def _progress(self, upload: Upload) -> Progress:
+        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected)
 
     def trigger(self, upload: Upload) -> SmartechBulkUploadTrigger:
         """Return the trigger that waits for this upload, from now on."""
@@ -58,28 +71,39 @@ class Wait:
     def block(self, upload: Upload) -> Upload:
         """Wait here and return the upload as it is when it has ended, or when the time is over."""
         deadline = time.monotonic() + self.timeout.total_seconds()
-        while not self.look(upload) and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(self.settings.poll_interval, left))
-            upload = self.store.read(upload.key)
+        while not self.has_ended(upload) and (left := deadline - time.monotonic()) > 0:
+            try:
+                upload = self.store.read(upload.key)
+            except UploadRecordUnreadable:
+                raise
+            except UploadStoreError as error:
+                log.warning("%s The waiting goes on.", error)
+            if not self.has_ended(upload):
+                time.sleep(min(self.settings.poll_interval, left))
         return upload
 
     def resume(self, event: dict[str, Any] | None) -> Upload:
         """Return the upload that a trigger's event is about, as the store has it now.
 
-        :raises WaitBroken: the event is missing or says nothing that is known.
+        :raises WaitBroken: the event is missing, says nothing that is known, or is not what the store says.
         """
         known = isinstance(event, dict) and event.get("event") in ("ended", "timed out", "error")
         if not known or event is None or not isinstance(event.get("key"), str):
             raise WaitBroken(f"The trigger came back with an event that says nothing: {event!r}.")
         upload = self.store.read(event["key"])
-        if event["event"] == "error" and not self.look(upload):
+        if event["event"] == "error" and not self.has_ended(upload):
             raise WaitBroken(f"Waiting for upload {upload.requestid} broke off: {event.get('message')}")
+        if event["event"] == "ended" and not self.has_ended(upload):
+            raise WaitBroken(
+                f"The triggerer says that upload {upload.requestid} has ended, but by this worker's settings it has "
+                "not. Give both the same [smartech] section, and restart the triggerer after a change."
+            )
         return upload
 
     def conclude(self, upload: Upload) -> dict[str, Any]:
         """Return the summary of an upload that was waited for.
 
-        :raises UploadFailed: it failed, or ended with a status that nobody recognises.
+        :raises UploadNotCompleted: it failed, or ended with a status that nobody recognises.
         :raises UploadTimeout: it has not ended.
         """
         summary = self.look(upload)

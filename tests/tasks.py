@@ -6,6 +6,8 @@ import asyncio
 import importlib
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -23,6 +25,8 @@ class FakeTaskInstance:
     map_index: int | None = None
     dag_id: str = "dag"
     run_id: str = "run"
+    clear_number: int = 0
+    run_started: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     xcoms: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -30,7 +34,9 @@ class FakeTaskInstance:
 
 
 def context(ti: FakeTaskInstance | None = None) -> Context:
-    return cast("Context", {"ti": ti or FakeTaskInstance()})
+    ti = ti or FakeTaskInstance()
+    dag_run = SimpleNamespace(clear_number=ti.clear_number, start_date=ti.run_started)
+    return cast("Context", {"ti": ti, "dag_run": dag_run})
 
 
 def run(task: BaseOperator, ti: FakeTaskInstance | None = None) -> Any:

@@ -9,8 +9,7 @@ import ssl
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -28,7 +27,9 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.hooks import IDC_URLS, SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from demo.files import FileServer
 from tests.conftest import API_KEY
+from tests.servers import answering
 
 SetConnection = Callable[..., None]
 
@@ -42,31 +43,16 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
     return set_connection
 
 
-@contextmanager
-def answering(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A raw server that answers every request with these bytes and closes; gives its URL and what it was sent."""
-    seen: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            with client:
-                seen.append(client.recv(65536))
-                for part in parts:
-                    client.sendall(part)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
+def server_context(folder: Path, name: str) -> ssl.SSLContext:
+    """Make a certificate that signs itself, and a server's context with it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    made_by = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}"]
+    alias = ["-addext", f"subjectAltName=DNS:{name}"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*made_by, *alias, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def http(status: str, body: bytes, *headers: bytes) -> bytes:
@@ -228,23 +214,7 @@ def test_a_server_that_comes_up_meanwhile_gets_the_request_once(
 def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
     connection: SetConnection, csv_url: str, tmp_path: Path
 ) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-    ]
-    subprocess.run([*command, str(key), "-out", str(certificate)], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context = server_context(tmp_path, "localhost")
     listener = socket.create_server(("127.0.0.1", 0))
 
     def shake_hands() -> None:
@@ -268,7 +238,7 @@ def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
 @pytest.mark.parametrize("extra", [{}, {"idc": ""}, {"idc": "us"}, {"idc": "IN"}, {"idc": "eu"}])
 def test_the_idc_chooses_the_host(connection: SetConnection, extra: dict[str, str]) -> None:
     connection(extra=extra)
-    assert SmartechHook()._endpoint() == (IDC_URLS[(extra.get("idc") or "us").lower()], API_KEY)
+    assert SmartechHook().endpoint == (IDC_URLS[(extra.get("idc") or "us").lower()], API_KEY)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +254,7 @@ def test_the_idc_chooses_the_host(connection: SetConnection, extra: dict[str, st
 )
 def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, host: str, url: str) -> None:
     connection(host=host, extra={"idc": "in"})
-    assert SmartechHook()._endpoint()[0] == url
+    assert SmartechHook().endpoint[0] == url
 
 
 @pytest.mark.parametrize(
@@ -298,7 +268,9 @@ def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, h
         {"host": "https://api.example.com/apiv2?apikey=1"},
         {"host": "https://api.example.com:port/"},
         {"host": "http://8.8.8.8/apiv2"},
-        {"host": "http://0.0.0.0/apiv2"},
+        *[{"host": f"http://{host}/apiv2"} for host in ("0.0.0.0", "198.18.0.1", "192.0.2.1", "240.0.0.1")],
+        {"host": "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/apiv2"},
+        {"host": "http://[::ffff:8.8.8.8]/apiv2"},
         {"host": "http://[2001:4860:4860::8888]/apiv2"},
         {"host": "http://no-such-host.invalid/apiv2"},
     ],
@@ -330,7 +302,7 @@ def test_no_error_and_no_log_record_holds_a_secret(
     signed, callback = f"{csv_url}?X-Amz-Signature=s1gnature0123456789", f"{sandbox.url}/c/t0ken0123456789"
     email = "ops@example.com"
     written = ""
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         try:
             SmartechHook().bulk_upload(signed, 33, email, callback)
         except SmartechError as error:
@@ -340,6 +312,104 @@ def test_no_error_and_no_log_record_holds_a_secret(
     for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):
             assert form not in written
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        '{{"result": "callback not reachable: {callback}"}}',
+        '{{"result": "cannot POST {callback_path}"}}',
+        '{{"result": "no", "detail": ["{escaped}"]}}',
+        '{{"result": "no", "detail": "{unicode}"}}',
+        "<html>{callback} {escaped} {unicode} {callback_path}",
+    ],
+)
+def test_an_answer_that_echoes_secrets_in_any_disguise_is_shown_without_them(
+    connection: SetConnection, csv_url: str, template: str
+) -> None:
+    callback, signed = (
+        "https://af.example.com/smartech/pingback/20260101-upl0ad1d",
+        f"{csv_url}?a=1&sig=s1gnature0123456",
+    )
+    body = template.format(
+        callback=callback,
+        callback_path="/smartech/pingback/20260101-upl0ad1d",
+        escaped=callback.replace("/", "\\/"),
+        unicode=signed.replace("&", "\\u0026").replace("?", "\\u003f"),
+    )
+    with answering(http("400 Bad Request", body.encode())) as (url, _):
+        connection(host=url)
+        with pytest.raises(SmartechRefused) as caught:
+            SmartechHook().bulk_upload(signed, callback=callback)
+    assert caught.value.body
+    shown = f"{caught.value} {caught.value.result} {caught.value.body}"
+    assert "upl0ad1d" not in shown
+    assert "s1gnature" not in shown
+
+
+@pytest.mark.parametrize("path", ["/f.csv?s", "/f.csv?requestid=ab12", "/f.csv?Success"])
+def test_what_is_hidden_does_not_change_what_the_answer_means(
+    connection: SetConnection, files: FileServer, path: str
+) -> None:
+    body = b'{"requestid": "ab12", "result": "Success", "msg": "see \\"http://x/?y\\" ok"}'
+    with answering(http("200 OK", body)) as (url, _):
+        connection(host=url)
+        assert SmartechHook().bulk_upload(files.url + path) == "ab12"
+
+
+def test_a_connection_that_is_cut_behind_a_proxy_is_an_unknown_outcome_and_sent_once(
+    connection: SetConnection, csv_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = server_context(tmp_path, "smartech.test")
+    listener = socket.create_server(("127.0.0.1", 0))
+    requests_seen: list[bytes] = []
+
+    def tunnel() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            with context.wrap_socket(client, server_side=True) as inside:
+                requests_seen.append(inside.recv(65536))
+
+    thread = threading.Thread(target=tunnel)
+    thread.start()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+    connection(host="https://smartech.test/apiv2")
+    try:
+        with pytest.raises(SmartechOutcomeUnknown):
+            SmartechHook().bulk_upload(csv_url)
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+    assert len(requests_seen) == 1
+    assert requests_seen[0].startswith(b"POST /apiv2")
+
+
+@pytest.mark.parametrize("proxy", ["refuses", "is away"])
+def test_a_proxy_that_does_not_connect_means_that_nothing_was_sent(
+    connection: SetConnection, csv_url: str, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    connection(host="https://smartech.test/apiv2")
+    with answering(http("403 Forbidden", b"")) as (url, seen):
+        monkeypatch.setenv("HTTPS_PROXY", url if proxy == "refuses" else "http://127.0.0.1:1")
+        with pytest.raises(SmartechNotReached):
+            SmartechHook().bulk_upload(csv_url)
+    assert len(seen) == (SmartechHook.attempts if proxy == "refuses" else 0)
+
+
+def test_a_plain_request_is_not_shown_to_a_proxy(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY")
+    assert SmartechHook().bulk_upload(csv_url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def test_an_answer_that_echoes_secrets_is_shown_without_them(connection: SetConnection, csv_url: str) -> None:

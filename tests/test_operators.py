@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk import DAG
 
 from airflow_provider_smartech.errors import (
@@ -252,7 +253,7 @@ def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
     key = only_upload(store).key
     task = operator(csv_url, wait_for_completion=True)
     for event, error in (
-        ("ended", UploadTimeout),
+        ("ended", WaitBroken),
         ("timed out", UploadTimeout),
         ("error", WaitBroken),
         ("?", WaitBroken),
@@ -296,8 +297,9 @@ def test_a_retry_takes_the_requestid_of_a_try_that_died_before_or_after_handing_
 def test_a_retry_takes_a_requestid_that_was_not_yet_findable(
     sandbox: SandboxServer, store: UploadStore, csv_url: str
 ) -> None:
-    with crashing(UploadStore, "name", after=False):
+    with crashing(UploadStore, "answered", after=True):
         run(operator(csv_url), FIRST)
+    shutil.rmtree(Path(store.url.removeprefix("file://")) / "requestids")
     requestid = run(operator(csv_url), RETRY)
     assert [requestid] == submitted(sandbox)
     assert store.find(requestid).requestid == requestid
@@ -406,14 +408,135 @@ def test_clearing_twice_uploads_anew_each_time_even_after_a_retry_that_took_over
 
 
 @pytest.mark.parametrize("ti", [RETRY, CLEARED])
-@pytest.mark.parametrize("fault", [Fault.STATUS_FAILED, Fault.STATUS_UNKNOWN])
-def test_a_failed_upload_is_sent_anew(sandbox: SandboxServer, csv_url: str, ti: FakeTaskInstance, fault: Fault) -> None:
+def test_a_failed_upload_is_sent_anew_with_a_warning(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, ti: FakeTaskInstance
+) -> None:
     task = operator(csv_url, wait_for_completion=True, on_unknown_outcome="fail")
-    sandbox.faults = frozenset({fault})
+    sandbox.faults = frozenset({Fault.STATUS_FAILED})
     with pytest.raises(UploadFailed):
         run(task, FIRST)
     sandbox.faults = frozenset()
-    assert run(task, ti) == submitted(sandbox)[1]
+    with caplog.at_level(logging.WARNING):
+        assert run(task, ti) == submitted(sandbox)[1]
+    assert submitted(sandbox)[0] in caplog.text
+
+
+def test_an_upload_that_ended_with_an_unrecognised_status_may_have_been_loaded(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults = frozenset({Fault.STATUS_UNKNOWN})
+    with pytest.raises(UploadStatusUnrecognised) as caught:
+        run(operator(csv_url, wait_for_completion=True), FIRST)
+    assert isinstance(caught.value, AirflowFailException), "Airflow would send it again by a retry"
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url, wait_for_completion=True, on_unknown_outcome="fail"), CLEARED)
+    assert len(submitted(sandbox)) == 1
+    sandbox.faults = frozenset()
+    with caplog.at_level(logging.WARNING):
+        assert run(operator(csv_url, wait_for_completion=True), CLEARED) == submitted(sandbox)[1]
+    assert submitted(sandbox)[0] in caplog.text
+
+
+def test_a_word_that_is_configured_afterwards_completes_the_upload_that_had_it(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = frozenset({Fault.STATUS_UNKNOWN})
+    task = operator(csv_url, wait_for_completion=True)
+    with pytest.raises(UploadStatusUnrecognised):
+        run(task, FIRST)
+    monkeypatch.setenv("AIRFLOW__SMARTECH__COMPLETED_WORDS", "hibernating")
+    assert [run(task, CLEARED)] == submitted(sandbox)
+
+
+def test_an_unknown_outcome_with_an_unrecognised_pingback_since_counts_as_accepted(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.CUT_AFTER, Fault.STATUS_UNKNOWN})
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url), FIRST)
+    eventually(lambda: len(only_upload(store).pingbacks) == 1)
+    assert [run(operator(csv_url, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
+
+
+def test_a_refused_try_in_between_does_not_hide_an_earlier_one(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.CUT_AFTER, Fault.PINGBACK_LATE})
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url), FIRST)
+    first = only_upload(store)
+    sandbox.faults = frozenset({Fault.INVALID_KEY})
+    with pytest.raises(SmartechRefused):
+        run(operator(csv_url), RETRY)
+    sandbox.faults = frozenset()
+    sandbox.release()
+    eventually(lambda: len(store.read(first.key).pingbacks) == 1)
+    assert [run(operator(csv_url), FakeTaskInstance(try_number=3))] == submitted(sandbox)
+
+
+def test_clearing_with_fewer_retries_than_before_is_not_taken_for_a_retry(sandbox: SandboxServer, csv_url: str) -> None:
+    run(operator(csv_url), FakeTaskInstance(try_number=1, max_tries=3))
+    run(operator(csv_url), FakeTaskInstance(try_number=2, max_tries=3, clear_number=1))
+    assert len(submitted(sandbox)) == 2
+
+
+def test_a_requestid_that_another_upload_has_is_not_taken_from_a_pingback(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    known = run(operator(csv_url), FakeTaskInstance(task_id="other"))
+    sandbox.faults = frozenset({Fault.CUT_BEFORE})
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url), FIRST)
+    folder = Path(store.url.removeprefix("file://"))
+    keys = {path.parent.name for path in folder.glob("uploads/*/*/record.json")} - {store.find(known).key}
+    key = keys.pop()
+    store.add_pingback(key, PingBack(payload={"status": "completed", "requestid": known}))
+    assert run(operator(csv_url), RETRY) == key
+    assert store.find(known).key != key
+
+
+def test_the_requestid_is_logged_even_if_it_cannot_be_kept(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(self: UploadStore, key: str, answer: object) -> None:
+        raise UploadStoreError("away")
+
+    monkeypatch.setattr("airflow_provider_smartech.submissions.STORE_WAIT", 0.01)
+    monkeypatch.setattr(UploadStore, "answered", away)
+    with caplog.at_level(logging.INFO), pytest.raises(UploadStoreError):
+        run(operator(csv_url))
+    assert submitted(sandbox)[0] in caplog.text
+
+
+def test_a_store_that_is_away_for_a_moment_after_the_answer_loses_nothing(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, failures = UploadStore.answered, [UploadStoreError("away")]
+
+    def away_at_first(self: UploadStore, key: str, answer: Any) -> None:
+        if failures:
+            raise failures.pop()
+        answered(self, key, answer)
+
+    monkeypatch.setattr("airflow_provider_smartech.submissions.STORE_WAIT", 0.01)
+    monkeypatch.setattr(UploadStore, "answered", away_at_first)
+    assert [run(operator(csv_url))] == submitted(sandbox)
+
+
+def test_a_missing_connection_is_an_error_before_anything_is_written(store: UploadStore, csv_url: str) -> None:
+    with pytest.raises(SmartechConfigurationError, match="no connection 'nowhere'"):
+        run(operator(csv_url, smartech_conn_id="nowhere"))
+    assert not Path(store.url.removeprefix("file://")).exists()
+
+
+def test_a_task_that_waits_does_not_take_an_upload_without_our_callback(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(csv_url, callback=f"{sandbox.url}/own"), FIRST)
+    with caplog.at_level(logging.WARNING):
+        assert run(operator(csv_url, wait_for_completion=True), RETRY) == submitted(sandbox)[1]
+    assert submitted(sandbox)[0] in caplog.text
 
 
 def test_after_a_timeout_a_retry_takes_the_upload_if_its_pingback_has_come_since(
@@ -449,6 +572,12 @@ def test_a_task_whose_file_or_list_was_changed_uploads_anew(sandbox: SandboxServ
     with crashing(Submission, "hand_over", after=False):
         run(operator(csv_url, listid=1), FIRST)
     assert run(operator(csv_url, listid=2), RETRY) == submitted(sandbox)[1]
+
+
+def test_another_query_means_another_file_unless_it_is_the_signature(sandbox: SandboxServer, csv_url: str) -> None:
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(f"{csv_url}?file=a&X-Amz-Signature=1"), FIRST)
+    assert run(operator(f"{csv_url}?file=b&X-Amz-Signature=1"), RETRY) == submitted(sandbox)[1]
 
 
 def test_a_new_signature_of_the_same_file_is_the_same_upload(sandbox: SandboxServer, csv_url: str) -> None:

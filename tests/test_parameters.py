@@ -18,6 +18,7 @@ PATH = "https://files.example.com/contacts.csv"
         *("", "contacts.csv", "/contacts.csv", "s3://bucket/contacts.csv", "https://", "http:///x.csv"),
         *("https://files.example.com/my contacts.csv", "https://exa\nmple.com/x.csv", "https://[::1/x.csv"),
         *("https://files.example.com:99999/x.csv", "javascript:alert(1)", "{{ params.path }}", "None"),
+        *('https://x.example.com/"y".csv', "https://x.example.com/<y>.csv"),
     ],
 )
 def test_a_path_that_is_no_absolute_http_url_is_refused(path: str) -> None:
@@ -26,7 +27,13 @@ def test_a_path_that_is_no_absolute_http_url_is_refused(path: str) -> None:
     assert caught.value.parameter == "path"
 
 
-@pytest.mark.parametrize("listid", [0, -3, True, 1.5, "", "33a", "-1", "None", "٣", [33]])
+@pytest.mark.parametrize("path", [None, 5, ["https://files.example.com/x.csv"]])
+def test_a_path_that_is_no_text_is_refused(path: Any) -> None:
+    with pytest.raises(SmartechInvalidParameter, match=r"^path: give the full address"):
+        BulkUploadParameters.check(path)
+
+
+@pytest.mark.parametrize("listid", [0, -3, True, 1.5, "", "33a", "-1", "None", "٣", "9" * 5000, [33]])
 def test_a_listid_that_is_no_positive_integer_is_refused(listid: Any) -> None:
     with pytest.raises(SmartechInvalidParameter, match=r"^listid: give the number"):
         BulkUploadParameters.check(PATH, listid)
@@ -65,3 +72,13 @@ def test_the_repr_shows_neither_query_nor_callback_nor_address() -> None:
         f"{PATH}?X-Amz-Signature=s1gnature", 33, "ops@example.com", "https://hooks.example.com/t0ken"
     )
     assert repr(parameters) == f"BulkUploadParameters(path='{PATH}', listid=33)"
+
+
+def test_the_fingerprint_is_the_same_for_the_same_file_whatever_its_signature() -> None:
+    def fingerprint(query: str, listid: int | None = 1) -> str:
+        return BulkUploadParameters.check(f"{PATH}{query}", listid).fingerprint()
+
+    signed = "?X-Amz-Date=1&X-Amz-Signature=2&Expires=3&sig=4&se=5"
+    assert fingerprint("") == fingerprint(signed)
+    assert fingerprint("?file=a&b=1") == fingerprint("?b=1&X-Amz-Signature=9&file=a")
+    assert len({fingerprint(""), fingerprint("?file=a"), fingerprint("?file=b"), fingerprint("", 2)}) == 4

@@ -61,6 +61,38 @@ def test_json_form_and_text_are_kept_whatever_the_content_type_says(
     ]
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "payload"),
+    [
+        (b'{"status": "failed", "status": "completed"}', "application/json", {"status": ["failed", "completed"]}),
+        (b'\xef\xbb\xbf{"status": "completed"}', "application/json", {"status": "completed"}),
+        (b"status=completed&note=a b", "application/x-www-form-urlencoded", {"status": "completed", "note": "a b"}),
+        (b'{"total": 12345678901234567890123}', "", {"total": "12345678901234567890123"}),
+        (b'{"a\\u0000b": "c\\u0000"}', "", {"a\\x00b": "c\\x00"}),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="status"\r\n\r\ncompleted\r\n--x--\r\n',
+            "multipart/form-data; boundary=x",
+            {"status": "completed"},
+        ),
+        (b"--x\r\nnot multipart", "multipart/form-data; boundary=y", "--x\r\nnot multipart"),
+        (b"--x\r\nno boundary", "multipart/form-data", "--x\r\nno boundary"),
+    ],
+)
+def test_odd_ways_to_say_it_are_read(
+    store: UploadStore, upload_id: str, url: str, body: bytes, content_type: str, payload: Any
+) -> None:
+    assert httpx.post(url, content=body, headers={"Content-Type": content_type}).status_code == 200
+    assert kept(store, upload_id) == [payload]
+
+
+def test_a_mistake_in_another_setting_costs_no_pingback(
+    store: UploadStore, upload_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__POLL_INTERVAL", "soon")
+    with ReceiverServer(UploadStore.configured()) as server:
+        assert httpx.post(f"{server.url}/pingback/{upload_id}", json={}).status_code == 200
+
+
 def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: ReceiverServer, store: UploadStore) -> None:
     for wrong in (new_upload_id(), "x", "..%2F..%2Fetc", "%00", "20260101-" + "a" * 42, "20260101-" + "%C3%A4" * 43):
         assert httpx.post(f"{receiver.url}/pingback/{wrong}", json={}).status_code == 404

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.redaction import HIDDEN, SecretUrl, scrub, scrub_json, without_queries
+from airflow_provider_smartech.redaction import HIDDEN, SecretUrl, quiet, scrub, scrub_json, without_queries
 
 SIGNED = "https://bucket.example.com/a/b.csv?X-Amz-Credential=AKIA%2F20260101&X-Amz-Signature=deadbeefdeadbeef"
 
@@ -47,3 +48,24 @@ def test_a_secret_url_shows_itself_without_its_query_and_gives_itself_whole() ->
     assert repr(url) == "SecretUrl('https://bucket.example.com/a/b.csv')"
     assert url.get_secret_value() == SIGNED
     assert "deadbeefdeadbeef" in url.secrets()
+
+
+@pytest.mark.parametrize("character", ["'", "(", ")", "{", ";", "%22"])
+def test_no_character_of_a_path_lets_its_query_through(character: str) -> None:
+    url = f"https://b.example.com/o{character}brien.csv?x={character}&X-Amz-Signature=deadbeef"
+    assert str(SecretUrl(url)) == f"https://b.example.com/o{character}brien.csv"
+    assert "deadbeef" not in without_queries(f"got {url} there")
+
+
+@pytest.mark.parametrize("text", ["http://a", "http%3A%2F%2Fa", "https://a@", "http://a?b ", "%3A%2F%2F"])
+def test_a_hostile_text_is_done_with_in_linear_time(text: str) -> None:
+    """In quadratic time, a text of this length would keep the tests busy for an hour."""
+    assert "?" not in without_queries(text * (2**21 // len(text)))
+
+
+def test_a_quiet_logger_shows_urls_without_their_queries(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("some.library")
+    with quiet(logger), caplog.at_level(logging.DEBUG):
+        logger.debug('"%s %s" %s', "POST", "/apiv2?apikey=s3cret", 200)
+    assert caplog.messages == ['"POST /apiv2" 200']
+    assert not logger.filters

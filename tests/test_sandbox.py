@@ -15,7 +15,7 @@ from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from demo.contacts import write_contacts
 from demo.files import FileServer
 from tests.conftest import API_KEY
-from tests.servers import eventually
+from tests.servers import answering, eventually
 
 QUERY = {"type": "contact", "activity": "bulkupload", "apikey": API_KEY}
 
@@ -62,6 +62,7 @@ def test_a_request_as_the_page_s_sample_has_it_is_accepted(server: SandboxServer
         ({}, {"path": "contacts.csv"}),
         ({}, {"listid": "many"}),
         ({}, {"listid": "0"}),
+        ({}, {"listid": "9" * 30}),
         ({}, {"callback": "nowhere"}),
         ({"listid": "1"}, {"listid": "2"}),
         ({}, {"listid": ["1", "2"]}),
@@ -120,6 +121,12 @@ def test_a_file_that_cannot_be_loaded_fails_with_a_reason(
         upload = loaded(server, path=f"{files.url}/x.csv")
     assert upload["state"] == "failed"
     assert reason in upload["reason"]
+
+
+def test_a_file_whose_host_hangs_up_fails_with_a_reason(server: SandboxServer) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\nEMAIL\na@example.com\n") as (url, _):
+        upload = loaded(server, path=f"{url}/x.csv")
+    assert (upload["state"], "not fetched" in upload["reason"]) == ("failed", True)
 
 
 def test_rows_that_do_not_fit_are_rejected_and_counted(server: SandboxServer, tmp_path: Path) -> None:

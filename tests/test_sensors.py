@@ -163,6 +163,14 @@ def test_soft_fail_skips_a_failed_upload(sandbox: SandboxServer, csv_url: str, d
         run(sensor(submit(csv_url), deferrable=deferrable, soft_fail=True))
 
 
+@both_ways
+@pytest.mark.parametrize("way", ["soft_fail", "never_fail"])
+@pytest.mark.parametrize(("requestid", "why"), [(None, "give what"), ("f" * 32, "No upload with requestid")])
+def test_a_skip_says_why(store: UploadStore, deferrable: bool, way: str, requestid: str | None, why: str) -> None:
+    with pytest.raises(AirflowSkipException, match=why):
+        run(sensor(requestid, deferrable=deferrable, **{way: True}))
+
+
 @pytest.mark.parametrize("event", [None, {}, {"event": "ended"}, {"key": "k", "event": "fine"}])
 def test_an_event_that_says_nothing_is_never_green(store: UploadStore, event: Any) -> None:
     with pytest.raises(WaitBroken):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import fsspec
@@ -57,7 +57,7 @@ def test_an_upload_is_read_as_it_was_written(store: UploadStore) -> None:
     pingbacks = [PingBack(payload={"n": n, "ü": ["\x00", None]}) for n in range(3)]
     for pingback in pingbacks:
         store.add_pingback(kept.key, pingback)
-    handover = Handover(reason="handed over", max_tries=2)
+    handover = Handover(reason="handed over", task=task())
     store.handed_over(kept.key, handover)
     upload = store.read(kept.key)
     assert (upload.record, upload.answer, upload.handover) == (kept, answer, handover)
@@ -76,7 +76,7 @@ def test_an_empty_store_knows_no_upload(store: UploadStore) -> None:
     key = str(key_of(new_upload_id()))
     assert not store.has(key)
     assert store.arrivals(datetime.now(UTC)) == {}
-    assert store.last_of(task(2)) is None
+    assert store.earlier(task(2)) == []
     for name in (key, "r1", "../../etc/passwd"):
         with pytest.raises(UploadUnknown, match="upload_store") as caught:
             store.find(name)
@@ -88,27 +88,47 @@ def test_the_newest_answer_and_handover_count(store: UploadStore) -> None:
     store.create(kept)
     for requestid in (None, "r1"):
         store.answered(kept.key, Answer(outcome="accepted" if requestid else "unknown", requestid=requestid))
-    store.handed_over(kept.key, Handover(reason="timed out", max_tries=1))
-    store.handed_over(kept.key, Handover(reason="handed over", max_tries=2))
+    store.handed_over(kept.key, Handover(reason="not completed", task=task(1)))
+    store.handed_over(kept.key, Handover(reason="handed over", task=task(2)))
     upload = store.read(kept.key)
     assert upload.answer
     assert upload.handover
-    assert (upload.answer.requestid, upload.handover.max_tries) == ("r1", 2)
+    assert (upload.answer.requestid, upload.handover.task.try_number) == ("r1", 2)
 
 
-def test_the_last_upload_of_earlier_tries_of_the_same_task_instance_is_found(store: UploadStore) -> None:
-    records = [record(task=task(number)) for number in (1, 2)]
-    for kept in (*records, record(task=task(1, map_index=4)), record(task=task(1, dag_id="other"))):
+def test_the_uploads_of_earlier_tries_of_the_same_task_instance_are_found_latest_try_first(store: UploadStore) -> None:
+    records = [record(task=task(number)) for number in (1, 2, 3)]
+    others = [record(task=task(1, map_index=4)), record(task=task(1, dag_id="other"))]
+    for kept in (*reversed(records), *others):
         store.create(kept)
-    found = store.last_of(task(3))
-    assert found
-    assert found.key == records[1].key
+    assert [upload.record for upload in store.earlier(task(3))] == [records[1], records[0]]
 
 
-def test_a_later_try_of_the_same_name_belongs_to_a_run_that_was_made_again(store: UploadStore) -> None:
-    store.create(record(task=task(2)))
-    assert store.last_of(task(1)) is None
-    assert store.last_of(task(2)) is None
+def test_an_upload_whose_record_was_removed_is_no_earlier_one(store: UploadStore) -> None:
+    gone, kept = record(task=task(1)), record(task=task(2))
+    for one in (gone, kept):
+        store.create(one)
+    path = ObjectStoragePath(f"{store.url}/uploads/{gone.key[:8]}/{gone.key}/record.json")
+    path.fs.rm(path.path)
+    assert [upload.record for upload in store.earlier(task(3))] == [kept]
+
+
+def test_a_run_that_was_made_again_under_the_same_name_has_no_earlier_tries(store: UploadStore) -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    store.create(record(task=task(1, run_started=began)))
+    assert len(store.earlier(task(2, run_started=began))) == 1
+    assert len(store.earlier(task(2, run_started=began + timedelta(hours=1), clear_number=1))) == 1
+    assert store.earlier(task(2, run_started=began + timedelta(hours=1))) == []
+    assert store.earlier(task(1, run_started=began)) == []
+
+
+def test_the_newest_of_several_uploads_with_one_requestid_is_found(store: UploadStore) -> None:
+    now = datetime.now(UTC)
+    records = [record(at=now - timedelta(minutes=age)) for age in (3, 1, 2)]
+    for kept in records:
+        store.create(kept)
+        store.answered(kept.key, Answer(outcome="accepted", requestid="r1"))
+    assert store.find("r1").record == records[1]
 
 
 def test_news_is_told_once_it_has_come(store: UploadStore) -> None:
@@ -120,23 +140,39 @@ def test_news_is_told_once_it_has_come(store: UploadStore) -> None:
     assert list(store.arrivals(before).values()) == [kept.key, kept.key]
 
 
-@pytest.mark.parametrize("age", [timedelta(), BUCKET, BUCKET * 2, timedelta(hours=1), -CLOCK_SKEW])
+@pytest.mark.parametrize("since", [timedelta(), CLOCK_SKEW, -CLOCK_SKEW, -BUCKET, -2 * BUCKET, -timedelta(hours=1)])
 def test_news_is_told_to_whoever_looked_last_before_it_whatever_their_clocks(
-    store: UploadStore, age: timedelta
+    store: UploadStore, since: timedelta
 ) -> None:
-    kept, came = record(), datetime.now(UTC) - age
-    store.create(kept)
-    store.add_pingback(kept.key, PingBack(at=came))
-    assert kept.key in store.arrivals(came).values()
-    assert kept.key in store.arrivals(came + CLOCK_SKEW).values()
-    assert kept.key in store.arrivals(came - timedelta(hours=2)).values()
-
-
-def test_what_is_over_is_not_listed_again(store: UploadStore) -> None:
     kept = record()
     store.create(kept)
-    store.add_pingback(kept.key, PingBack(at=datetime.now(UTC) - CLOCK_SKEW - 2 * BUCKET))
-    assert store.arrivals(datetime.now(UTC)) == {}
+    before = datetime.now(UTC)
+    # What the ping-back itself says of its time does not matter: the write before may have taken long.
+    store.add_pingback(kept.key, PingBack(at=before - timedelta(hours=9)))
+    assert kept.key in store.arrivals(before + since).values()
+
+
+def test_what_is_over_is_not_listed_again(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = record()
+    store.create(kept)
+    store.add_pingback(kept.key, PingBack())
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + 2 * BUCKET + 2 * CLOCK_SKEW
+
+    monkeypatch.setattr("airflow_provider_smartech.store.datetime", Later)
+    listed: list[str] = []
+    names = UploadStore._names
+
+    def noting(self: UploadStore, folder: str) -> list[str]:
+        listed.append(folder)
+        return names(self, folder)
+
+    monkeypatch.setattr(UploadStore, "_names", noting)
+    assert store.arrivals(Later.now(UTC)) == {}
+    assert 1 <= len(listed) <= 2
 
 
 def test_concurrent_writers_lose_nothing(store: UploadStore) -> None:

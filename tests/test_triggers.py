@@ -169,6 +169,21 @@ def test_one_bad_record_fails_its_own_wait_and_no_other(store: UploadStore) -> N
     assert good_event["event"] == "ended"
 
 
+def test_a_file_that_is_gone_between_listing_and_reading_fails_no_other_wait(store: UploadStore) -> None:
+    bad, good = created(store), created(store)
+    folder = Path(store.url.removeprefix("file://")) / "uploads" / bad[:8] / bad
+
+    async def spoil() -> None:
+        await turns()
+        (folder / "pingback-gone.json").symlink_to(folder / "nowhere")
+        store.add_pingback(bad, news({"status": "completed"}))
+        await turns()
+        store.add_pingback(good, news({"status": "completed"}))
+
+    bad_event, good_event, _ = together(first_event(trigger(bad)), first_event(trigger(good)), spoil())
+    assert (bad_event["event"], good_event["event"]) == ("error", "ended")
+
+
 def test_an_unknown_upload_is_an_error_at_once(store: UploadStore) -> None:
     event = run_trigger(trigger(str(key_of(new_upload_id()))))
     assert event["event"] == "error"

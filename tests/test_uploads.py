@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.errors import UploadFailed, UploadStatusUnrecognised
+from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, UploadStatusUnrecognised
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.uploads import (
     Answer,
@@ -89,7 +89,7 @@ def test_the_summary_of_a_completed_upload_is_small_and_complete(settings: Setti
 
 @pytest.mark.parametrize(("payload", "error"), [(FAILED, UploadFailed), (ODD, UploadStatusUnrecognised)])
 def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
-    settings: Settings, payload: Any, error: type[UploadFailed]
+    settings: Settings, payload: Any, error: type[UploadNotCompleted]
 ) -> None:
     ended = upload(payload, answer=Answer(outcome="accepted", requestid="r1"))
     with pytest.raises(error, match="r1") as caught:
@@ -100,13 +100,13 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 
 def test_an_upload_that_has_not_ended_has_no_summary(settings: Settings) -> None:
     waiting = upload()
-    with pytest.raises(UploadFailed):
+    with pytest.raises(UploadNotCompleted):
         waiting.summary(waiting.progress(settings.statuses, 1))
 
 
-def test_a_lost_requestid_is_taken_from_the_pingback_or_else_the_key_stands_in() -> None:
-    assert upload({"requestid": "from-pingback"}).requestid == "from-pingback"
-    nameless = upload(DONE)
+def test_the_key_stands_in_for_a_requestid_that_is_not_known() -> None:
+    assert upload(answer=Answer(outcome="accepted", requestid="r1")).requestid == "r1"
+    nameless = upload({"requestid": "of-somebody-else"})
     assert nameless.requestid == nameless.key
 
 

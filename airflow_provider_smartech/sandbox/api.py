@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hmac import compare_digest
 from urllib.parse import parse_qsl, urlsplit
@@ -76,7 +77,7 @@ def _url(given: dict[str, str], name: str) -> str | None:
 def _listid(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", text):
         raise RequestRefused("listid must be an integer")
     return int(text)
 

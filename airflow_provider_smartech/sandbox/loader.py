@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_smartech.sandbox.state import State
 
@@ -54,7 +55,7 @@ def load(state: State, path: str, listid: int | None, primary_key: str, reject_e
             if len(batch) >= BATCH:
                 state.upsert(batch, listid)
                 batch = {}
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         raise LoadError(f"file not fetched ({type(error).__name__})") from None
     except UnicodeDecodeError:
         raise LoadError("file is not UTF-8") from None

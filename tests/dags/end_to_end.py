@@ -1,0 +1,69 @@
+"""DAGs for the end-to-end tests. URLs with secrets come from environment variables, as from a secrets backend."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+
+SIGNED = "{{ var.value.signed_csv }}"
+
+# A deferred and a blocking wait, one after the other, for an upload with the faults that the run asks for.
+with DAG("two_steps", schedule=None, params={"faults": Param("", type="string"), "timeout": Param(60)}):
+    upload = SmartechBulkUploadOperator(
+        task_id="upload",
+        path=SIGNED + "&sandbox_fault={{ params.faults }}",
+        listid=33,
+        notifyemail="ops@example.com",
+    )
+    wait = SmartechBulkUploadSensor(
+        task_id="wait",
+        requestid="{{ ti.xcom_pull(task_ids='upload', key='requestid') }}",
+        deferrable=True,
+        timeout=timedelta(seconds=60),
+    )
+    again = SmartechBulkUploadSensor(
+        task_id="again",
+        requestid="{{ ti.xcom_pull(task_ids='upload') }}",
+        mode="reschedule",
+        poke_interval=1,
+        timeout=timedelta(seconds=60),
+    )
+    upload >> wait >> again
+
+with DAG("late", schedule=None):
+    SmartechBulkUploadSensor(
+        task_id="times_out", requestid="{{ dag_run.conf['requestid'] }}", deferrable=True, timeout=timedelta(seconds=2)
+    )
+    SmartechBulkUploadSensor(
+        task_id="is_skipped",
+        requestid="{{ dag_run.conf['requestid'] }}",
+        deferrable=True,
+        soft_fail=True,
+        timeout=timedelta(seconds=2),
+    )
+
+# Each try of this task asks for other faults: the first is cut off, and the second looks what became of it.
+with DAG("retries", schedule=None, params={"first": Param("", type="string"), "kill": Param(False, type="boolean")}):
+    SmartechBulkUploadOperator(
+        task_id="upload",
+        path=SIGNED + "&sandbox_fault={{ params.first if ti.try_number == 1 else '' }}",
+        wait_for_completion=True,
+        deferrable=True,
+        retries=1,
+        retry_delay=timedelta(seconds=1),
+        timeout=timedelta(seconds=60),
+    )
+
+with DAG("many", schedule=None, max_active_tasks=64):
+    SmartechBulkUploadOperator.partial(
+        task_id="upload",
+        wait_for_completion=True,
+        deferrable=True,
+        timeout=timedelta(minutes=10),
+        max_active_tis_per_dag=64,
+    ).expand(path=[SIGNED + f"&sandbox_fault=pingback_late&part={n}" for n in range(int(os.environ["MANY"]))])
