@@ -112,7 +112,8 @@ class SmartechBulkUploadOperator(BaseOperator):
         except (UploadNotCompleted, UploadTimeout):
             submission.hand_over(upload, "not completed")
             raise
-        self.log.info("Smartech completed upload %s: %s", upload.requestid, summary)
+        seconds, counts = summary["seconds"], summary["counts"]
+        self.log.info("Smartech completed upload %s after %s seconds: %s", upload.requestid, seconds, counts)
         return self._hand_over(submission, upload)
 
     def _hand_over(self, submission: Submission, upload: Upload) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -32,16 +33,19 @@ def main() -> int:
     keep = parser.parse_args().keep
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    folder = Path(tempfile.mkdtemp(prefix="smartech-demo-"))
     try:
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-demo-")))
-            return _run(stack, folder, keep)
+            _run(stack, folder, keep)
     except DemoError as error:
-        say(f"FAILED: {error}")
+        say(f"FAILED: {error}; what was written is kept in {folder}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted; everything is stopped")
+        say("interrupted")
+        shutil.rmtree(folder)
         return 130
+    shutil.rmtree(folder)
+    return 0
 
 
 def say(text: str) -> None:
@@ -49,7 +53,7 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - _began:6.1f} s] {text}", flush=True)
 
 
-def _run(stack: ExitStack, folder: Path, keep: bool) -> int:
+def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     write_contacts(folder / "contacts.csv", CONTACTS)
     files = stack.enter_context(FileServer(folder))
     say(f"serving {CONTACTS:,} contacts at {files.url}/contacts.csv")
@@ -61,16 +65,15 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> int:
     stack.callback(_stop, airflow)
     say(f"starting airflow standalone at {airflow.url} (the first start takes up to a minute)")
     airflow.start((DAG,), say)
-    green = _show_run(airflow, sandbox, f"{files.url}/contacts.csv")
+    _show_run(airflow, sandbox, f"{files.url}/contacts.csv")
     if keep:
         user, password = airflow.login()
         say(f"still running: Airflow {airflow.url} (user {user}, password {password}), sandbox {sandbox.url}/")
         say("Ctrl-C stops everything")
         signal.pause()
-    return 0 if green else 1
 
 
-def _show_run(airflow: Airflow, sandbox: SandboxServer, path: str) -> bool:
+def _show_run(airflow: Airflow, sandbox: SandboxServer, path: str) -> None:
     run_id = airflow.trigger(DAG, {"path": path, "listid": LIST})
     say(f"DAG {DAG} is running")
     shown: dict[str, str] = {}
@@ -85,7 +88,7 @@ def _show_run(airflow: Airflow, sandbox: SandboxServer, path: str) -> bool:
     airflow.wait(ended, f"DAG {DAG} ends")
     state = airflow.run_state(DAG, run_id)
     if state != "success":
-        raise DemoError(f"the DAG run ended as {state}; see {airflow.home}/logs (kept with make demo KEEP=1)")
+        raise DemoError(f"the DAG run ended as {state}; see {airflow.home}/logs")
     summary = airflow.xcom(DAG, run_id, "wait")
     print()
     print(f"requestid   {summary['requestid']}")
@@ -97,10 +100,13 @@ def _show_run(airflow: Airflow, sandbox: SandboxServer, path: str) -> bool:
     print(f"counts      {summary['counts']}")
     print(f"contacts    {sandbox.state.count():,} in the sandbox, {sandbox.state.count(LIST):,} on list {LIST}")
     print(flush=True)
-    return sandbox.state.count() == CONTACTS
+    if sandbox.state.count() != CONTACTS:
+        raise DemoError(f"{CONTACTS:,} contacts were expected")
 
 
 def _stop(airflow: Airflow) -> None:
+    # A second Ctrl-C must not leave half of it running.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     say("stopping Airflow …")
     airflow.stop()
     say("everything is stopped")

@@ -88,7 +88,7 @@ class Airflow:
 
     def stop(self) -> None:
         """End every process that was started, by its own id."""
-        self._end([tree for process in self._processes for tree in _tree(process.pid)])
+        self._end([member for process in self._processes for member in _family(process.pid)])
         for process in self._processes:
             process.wait()
         self._client.close()
@@ -100,8 +100,8 @@ class Airflow:
 
     def triggerer(self) -> list[psutil.Process]:
         """Return the processes of the triggerer."""
-        processes = [tree for process in self._processes for tree in _tree(process.pid)]
-        return [process for process in processes if _is_triggerer(process)]
+        family = [member for process in self._processes for member in _family(process.pid)]
+        return [member for member in family if _is_triggerer(member)]
 
     def login(self) -> tuple[str, str]:
         """Return the user and the password for the UI."""
@@ -191,12 +191,28 @@ class Airflow:
         psutil.wait_procs(alive, timeout=5)
 
 
-def _tree(pid: int) -> list[psutil.Process]:
+def _family(pid: int) -> list[psutil.Process]:
+    """Return a process, its descendants, and what is left of its session: children can outlive it."""
+    family = {member.pid: member for member in _children(pid)}
+    for process in psutil.process_iter():
+        if process.pid not in family and _session(process.pid) == pid:
+            family |= {member.pid: member for member in _children(process.pid)}
+    return list(family.values())
+
+
+def _children(pid: int) -> list[psutil.Process]:
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _is_triggerer(process: psutil.Process) -> bool:

@@ -148,6 +148,11 @@ def test_a_fault_may_be_asked_for_by_the_request(server: SandboxServer, csv_url:
     assert post(server, path=csv_url).status_code == 200
 
 
+def test_a_fault_may_be_asked_for_the_next_request_alone(server: SandboxServer, csv_url: str) -> None:
+    server.fail_next(Fault.ERROR_500)
+    assert [post(server, path=csv_url).status_code for _ in range(2)] == [500, 200]
+
+
 def test_the_page_and_the_json_route_show_uploads_and_contacts(server: SandboxServer, csv_url: str) -> None:
     upload = loaded(server, path=f"{csv_url}?token=s1gnature", callback=f"{server.url}/c/t0ken")
     page = requests.get(server.url, timeout=10).text

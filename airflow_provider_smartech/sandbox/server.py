@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -48,6 +49,7 @@ class SandboxServer:
         self.faults = frozenset(faults)
         self.late_seconds = late_seconds
         self.state = State(database)
+        self._next: deque[frozenset[Fault]] = deque()
         self._released = threading.Event()
         self._stopping = threading.Event()
         self._jobs: list[threading.Thread] = []
@@ -85,6 +87,15 @@ class SandboxServer:
         for job in self._jobs:
             job.join()
         self.state.close()
+
+    def fail_next(self, *faults: Fault) -> None:
+        """Let these things go wrong with the next request alone; several calls queue up."""
+        self._next.append(frozenset(faults))
+
+    def faults_of(self, request: UploadRequest) -> frozenset[Fault]:
+        """Return what goes wrong with a request: the server's faults, the queued ones, and those it asks for."""
+        queued = self._next.popleft() if self._next else frozenset()
+        return self.faults | queued | faults_of(request.path)
 
     def release(self) -> None:
         """Send the ping-backs that ``Fault.PINGBACK_LATE`` holds."""
@@ -170,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(404, {"result": "Not found"})
         try:
             request = read_request(self.path, self.headers.get("Content-Type", ""), body, sandbox.api_key)
-            faults = sandbox.faults | faults_of(request.path)
+            faults = sandbox.faults_of(request)
         except RequestRefused as refusal:
             return self._json(refusal.status_code, {"result": refusal.result})
         except ValueError as unknown_fault:

@@ -47,11 +47,10 @@ with DAG("late", schedule=None):
         timeout=timedelta(seconds=2),
     )
 
-# Each try of this task asks for other faults: the first is cut off, and the second looks what became of it.
-with DAG("retries", schedule=None, params={"first": Param("", type="string"), "kill": Param(False, type="boolean")}):
+with DAG("retries", schedule=None):
     SmartechBulkUploadOperator(
         task_id="upload",
-        path=SIGNED + "&sandbox_fault={{ params.first if ti.try_number == 1 else '' }}",
+        path=SIGNED,
         wait_for_completion=True,
         deferrable=True,
         retries=1,

@@ -1,0 +1,99 @@
+"""``make demo``, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.servers import eventually
+
+pytestmark = pytest.mark.airflow
+
+
+@contextmanager
+def demo(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the demo with its files in a folder, and end it if the test did not."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo", *arguments],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def said(process: subprocess.Popen[str], words: str) -> str:
+    """Read what the demo says up to a line with these words, and return that line."""
+    assert process.stdout
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return line
+    raise AssertionError("".join(lines))
+
+
+def left_over(folder: Path) -> list[str]:
+    """Return the command lines of processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("AIRFLOW_HOME", "").startswith(str(folder)):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_the_demo_shows_the_whole_path_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert re.search(r"^requestid   [0-9a-f]{32}$", output, re.MULTILINE)
+    for words in ("wait: deferred", "state       completed (DAG run: success)", "contacts    12,000 in the sandbox"):
+        assert words in output
+    assert left_over(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_is_kept_can_be_looked_at_until_ctrl_c(tmp_path: Path) -> None:
+    with demo(tmp_path, "--keep") as process:
+        line = said(process, "still running")
+        parts = re.search(r"Airflow (\S+) \(user (\w+), password (\w+)\), sandbox (\S+)", line)
+        assert parts
+        airflow, user, password, sandbox = parts.groups()
+        answer = httpx.post(f"{airflow}/auth/token", json={"username": user, "password": password}, trust_env=False)
+        assert answer.json()["access_token"]
+        assert "12000 contacts" in httpx.get(sandbox, trust_env=False).text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_interrupted_while_airflow_starts_stops_everything(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with demo(tmp_path) as process:
+        said(process, "waiting until Airflow is healthy")
+        eventually(lambda: len(left_over(tmp_path)) > 2, 60)
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    assert left_over(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
