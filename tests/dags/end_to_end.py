@@ -37,14 +37,14 @@ with DAG("two_steps", schedule=None, params={"faults": Param("", type="string"),
 
 with DAG("late", schedule=None):
     SmartechBulkUploadSensor(
-        task_id="times_out", requestid="{{ dag_run.conf['requestid'] }}", deferrable=True, timeout=timedelta(seconds=2)
+        task_id="times_out", requestid="{{ dag_run.conf['requestid'] }}", deferrable=True, timeout=timedelta(seconds=8)
     )
     SmartechBulkUploadSensor(
         task_id="is_skipped",
         requestid="{{ dag_run.conf['requestid'] }}",
         deferrable=True,
         soft_fail=True,
-        timeout=timedelta(seconds=2),
+        timeout=timedelta(seconds=8),
     )
 
 with DAG("retries", schedule=None):
