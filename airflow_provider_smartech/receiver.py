@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from python_multipart.exceptions import FormParserError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from airflow_provider_smartech import __version__
@@ -128,7 +129,7 @@ async def _multipart(request: Request, body: bytes) -> Any:
 
     try:
         form = await MultiPartParser(request.headers, stream()).parse()
-    except MultiPartException:
+    except (MultiPartException, FormParserError):
         return body.decode(errors="backslashreplace")
     return _gathered((name, value) for name, value in form.multi_items() if isinstance(value, str))
 

@@ -15,11 +15,13 @@ os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
 import json  # noqa: E402
 import uuid  # noqa: E402
+import warnings  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import boto3  # noqa: E402
 import pytest  # noqa: E402
+from airflow.sdk import BaseHook  # noqa: E402
 from airflow.sdk._shared.secrets_masker import reset_secrets_masker  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
@@ -29,6 +31,12 @@ from airflow_provider_smartech.settings import Settings  # noqa: E402
 from airflow_provider_smartech.store import UploadStore  # noqa: E402
 from demo.files import FileServer  # noqa: E402
 from tests.servers import ReceiverServer  # noqa: E402
+
+# Airflow 3.1 imports much at the first connection, and its own imports warn.
+os.environ["AIRFLOW_CONN_FIRST"] = "generic://"
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    BaseHook.get_connection("first")
 
 API_KEY = "k3y/with+signs=&more"
 
