@@ -56,6 +56,7 @@ class SmartechBulkUploadOperator(BaseOperator):
     :raises SmartechNotReached: Smartech could not be reached.
     :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
     :raises UploadFailed: the upload that was waited for failed.
+    :raises UploadStatusUnrecognised: it ended with a status that nobody recognises.
     :raises UploadTimeout: no ping-back came in time.
     """
 

@@ -38,7 +38,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     :raises UploadUnknown: the upload store has no record of the upload.
     :raises UploadNotTracked: the upload was sent without this provider's callback.
-    :raises UploadFailed: the upload failed, or ended with a status that nobody recognises.
+    :raises UploadFailed: the upload failed.
+    :raises UploadStatusUnrecognised: it ended with a status that nobody recognises.
     :raises AirflowSensorTimeout: no ping-back came in time.
     """
 
@@ -65,7 +66,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait as ``deferrable`` and ``mode`` say."""
         try:
-            return self._execute_deferrable(context) if self.deferrable else self._execute_here(context)
+            return self._execute_deferrable() if self.deferrable else self._execute_here(context)
         except SmartechError as error:
             # Airflow's own soft_fail knows this only of deferred sensors.
             if self.soft_fail or self.never_fail:
@@ -87,16 +88,13 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         except AirflowSkipException as skip:
             raise _skip_because(skip) from skip.__cause__
 
-    def _execute_deferrable(self, context: Context) -> Any:
-        found = self.poke(context)
-        if not found.is_done:
-            wait = self._wait()
-            self.defer(
-                trigger=wait.trigger(wait.find(self.requestid)),
-                method_name="execute_complete",
-                timeout=wait.backstop,
-            )
-        return found.xcom_value
+    def _execute_deferrable(self) -> Any:
+        wait = self._wait()
+        upload = wait.find(self._checked_requestid())
+        summary = wait.look(upload)
+        if summary is None:
+            self.defer(trigger=wait.trigger(upload), method_name="execute_complete", timeout=wait.backstop)
+        return summary
 
     def _execute_here(self, context: Context) -> Any:
         try:

@@ -109,9 +109,9 @@ class Airflow:
         user, password = next(iter(passwords.items()))
         return user, password
 
-    def get(self, path: str) -> Any:
-        """GET from the REST API."""
-        return self._client.get(f"/api/v2{path}").raise_for_status().json()
+    def get(self, path: str, api: str = "/api/v2") -> Any:
+        """GET from the REST API, or from the one behind the UI."""
+        return self._client.get(f"{api}{path}").raise_for_status().json()
 
     def post(self, path: str, body: Any) -> Any:
         """POST to the REST API."""
@@ -172,7 +172,7 @@ class Airflow:
     def _receiver_answers(self) -> bool:
         answer = self._client.get("/smartech/health")
         # Where nothing is mounted, Airflow answers with its own page.
-        return "json" in answer.headers["content-type"] and answer.json()["status"] == "ok"
+        return "json" in answer.headers["content-type"] and answer.json()["service"] == "airflow-provider-smartech"
 
     def _has_dag(self, dag_id: str) -> bool:
         return self._client.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK

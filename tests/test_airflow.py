@@ -6,12 +6,14 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
+from packaging.version import Version
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.store import UploadStore
@@ -194,6 +196,15 @@ def test_the_receiver_is_mounted_without_a_login_and_knows_only_its_own_ids(worl
         assert anybody.get("/health").json()["service"] == "airflow-provider-smartech"
         assert anybody.post(f"/pingback/{new_upload_id()}", json={"status": "completed"}).status_code == 404
         assert anybody.post("/pingback/x", json={"status": "completed"}).status_code == 404
+
+
+def test_the_connection_form_has_the_api_key_and_the_idc_as_a_drop_down(world: World) -> None:
+    forms = world.airflow.get("/connections/hook_meta", api="/ui")
+    (form,) = (form for form in forms if form["connection_type"] == "smartech")
+    # Airflow 3.1 does not read forms from the provider info.
+    if Version(version("apache-airflow-core")) >= Version("3.2"):
+        assert form["standard_fields"]["password"]["title"] == "API key"
+        assert form["extra_fields"]["idc"]["schema"]["enum"] == ["us", "in", "eu"]
 
 
 def test_airflow_has_no_import_errors(world: World) -> None:
