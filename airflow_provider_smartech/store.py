@@ -40,8 +40,6 @@ BUCKET = timedelta(minutes=5)
 # The clocks of the receiver and of a waiter may differ by this much without news being seen late.
 CLOCK_SKEW = timedelta(minutes=1)
 
-WHAT_TO_CHECK = "Check [smartech] upload_store, its connection and its permissions."
-
 log = logging.getLogger(__name__)
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -89,11 +87,11 @@ class UploadStore:
 
     def has(self, key: str) -> bool:
         """Whether an upload with this key is recorded."""
-        try:
-            self._read(f"{_folder(key)}/record.json")
-        except FileNotFoundError:
-            return False
-        return True
+        if self._read(f"{_folder(key)}/record.json") is not None:
+            return True
+        # Nobody can say that an upload is unknown where there is no store.
+        self.check()
+        return False
 
     def read(self, key: str) -> Upload:
         """Return all that is known of one upload.
@@ -162,8 +160,7 @@ class UploadStore:
 
     def check(self) -> None:
         """Reach the storage, to tell whether it is there."""
-        with self._storage(), suppress(FileNotFoundError):
-            self._root.fs.ls(self._root.path, detail=False, refresh=True)
+        self._names("a folder that is never there")
 
     @property
     def shown_url(self) -> str:
@@ -198,15 +195,17 @@ class UploadStore:
             self._root.fs.invalidate_cache(path)
         return sorted(str(name).rpartition("/")[2] for name in found)
 
-    def _read(self, name: str) -> bytes:
-        with self._storage():
+    def _read(self, name: str) -> bytes | None:
+        with self._storage(), suppress(FileNotFoundError):
             return bytes(self._root.fs.cat_file(self._path(name)))
+        return None
 
     def _load(self, document: type[Document], key: str, file: str) -> Document:
+        content = self._read(f"{_folder(key)}/{file}")
+        if content is None:
+            raise UploadRecordUnreadable(key, file, "it is gone")
         try:
-            return document.model_validate_json(self._read(f"{_folder(key)}/{file}"))
-        except FileNotFoundError:
-            reason = "it is gone"
+            return document.model_validate_json(content)
         except ValidationError as error:
             reason = f"{error.error_count()} error(s), first: {error.errors()[0]['msg']}"
         raise UploadRecordUnreadable(key, file, reason)
@@ -219,27 +218,21 @@ class UploadStore:
 
     def _put(self, name: str, content: bytes) -> None:
         with self._storage():
-            try:
-                if self._is_local:
-                    _put_local(Path(self._path(name)), content)
-                else:
-                    self._root.fs.pipe_file(self._path(name), content)
-            except FileNotFoundError as error:
-                # As S3 says that there is no such bucket.
-                raise UploadStoreError(f"The upload store at {self.shown_url} is not there. {WHAT_TO_CHECK}") from error
+            if self._is_local:
+                _put_local(Path(self._path(name)), content)
+            else:
+                self._root.fs.pipe_file(self._path(name), content)
 
     @contextmanager
     def _storage(self) -> Iterator[None]:
         """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
         try:
             yield
-        except (FileNotFoundError, UploadStoreError):
-            raise
         except Exception as error:
             raise UploadStoreError(
                 f"The upload store at {self.shown_url} does not answer as it should "
                 f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
-                f"{WHAT_TO_CHECK}"
+                "Check [smartech] upload_store, its connection and its permissions."
             ) from error
 
 

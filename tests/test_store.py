@@ -252,3 +252,11 @@ def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(mo
     for url in ("s3://s3_gone@bucket/prefix", "s3://no_such_connection@bucket/prefix", "nonsense://x/y"):
         with pytest.raises(UploadStoreError, match=r"\[smartech\] upload_store"):
             UploadStore(url).check()
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
+    store = UploadStore(s3_folder.replace("bucket-", "no-such-bucket-"))
+    key = str(key_of(new_upload_id()))
+    for reach in (store.check, lambda: store.has(key), lambda: store.find(key), lambda: store.create(record())):
+        with pytest.raises(UploadStoreError):
+            reach()
