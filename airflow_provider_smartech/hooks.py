@@ -28,7 +28,7 @@ from airflow_provider_smartech.errors import (
     SmartechThrottled,
 )
 from airflow_provider_smartech.parameters import BulkUploadParameters
-from airflow_provider_smartech.redaction import mask, quiet, scrub, scrub_json
+from airflow_provider_smartech.redaction import hide_api_keys, mask, scrub, scrub_json
 
 # Smartech's page "Add Bulk Contact"; the EU address is from a later page of the same API.
 IDC_URLS = {
@@ -41,6 +41,9 @@ PRIVATE = [
     ipaddress.ip_network(network)
     for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 ]
+
+for library in ("urllib3.connectionpool", "urllib3.connection"):
+    logging.getLogger(library).addFilter(hide_api_keys)
 
 LARGEST_ANSWER = 64 * 1024
 EXCERPT = 500
@@ -147,7 +150,7 @@ class SmartechHook(BaseHook):
     def _post(self, url: str, api_key: str, parameters: BulkUploadParameters) -> _Answer:
         failure: SmartechError
         try:
-            with quiet(logging.getLogger("urllib3.connectionpool")), requests.Session() as session:
+            with requests.Session() as session:
                 # A proxy would see the key of a plain request.
                 session.trust_env = url.startswith("https://")
                 with session.post(

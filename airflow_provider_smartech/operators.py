@@ -109,12 +109,10 @@ class SmartechBulkUploadOperator(BaseOperator):
 
     def _finish(self, submission: Submission, upload: Upload) -> str:
         try:
-            summary = self._wait().conclude(upload)
+            self._wait().conclude(upload)
         except (UploadNotCompleted, UploadTimeout):
             submission.hand_over(upload, "not completed")
             raise
-        seconds, counts = summary["seconds"], summary["counts"]
-        self.log.info("Smartech completed upload %s after %s seconds: %s", upload.requestid, seconds, counts)
         return self._hand_over(submission, upload)
 
     def _hand_over(self, submission: Submission, upload: Upload) -> str:

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.redaction import scrub_json
+from airflow_provider_smartech.redaction import gathered, scrub_json
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import PingBack, key_of
+
+log = logging.getLogger(__name__)
 
 LARGEST_PINGBACK = 64 * 1024
 DEEPEST_PAYLOAD = 32
@@ -43,6 +47,7 @@ def create_app(store: UploadStore) -> FastAPI:
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> JSONResponse:
+        log.warning("A ping-back was not kept. %s", error)
         return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER})
 
     # Plain functions: they run in threads, because the store blocks.
@@ -60,7 +65,8 @@ def create_app(store: UploadStore) -> FastAPI:
         status = "ok"
         try:
             store.check()
-        except UploadStoreError:
+        except UploadStoreError as error:
+            log.warning("%s", error)
             response.status_code, status = 503, "upload store not reached"
         return {"service": "airflow-provider-smartech", "version": __version__, "status": status}
 
@@ -100,7 +106,7 @@ def read_payload(body: bytes, *, is_form: bool = False) -> Any:
 
 
 def _json(text: str) -> Any:
-    value = json.loads(text, parse_constant=str, parse_int=_integer, object_pairs_hook=_gathered)
+    value = json.loads(text, parse_constant=str, parse_int=_integer, object_pairs_hook=gathered)
     return _storable(value, DEEPEST_PAYLOAD)
 
 
@@ -109,18 +115,11 @@ def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= 18 else digits
 
 
-def _gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Keep every value of a repeated field: the last one alone might say success where another does not."""
-    values: dict[str, list[Any]] = {}
-    for name, value in pairs:
-        values.setdefault(name, []).append(value)
-    return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
-
-
 def _form(text: str, is_form: bool) -> dict[str, Any]:
-    if "=" not in text or not (is_form or re.fullmatch(r"[^\s=&]+=\S*", text)):
+    # A URL has a "=" in its query as well, and must stay in one piece.
+    if not re.match(r"[^=&/?\s]+=", text) or not (is_form or re.fullmatch(r"\S+", text)):
         return {}
-    return _gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
+    return gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
 
 
 async def _multipart(request: Request, body: bytes) -> Any:
@@ -129,9 +128,15 @@ async def _multipart(request: Request, body: bytes) -> Any:
 
     try:
         form = await MultiPartParser(request.headers, stream()).parse()
-    except (MultiPartException, FormParserError):
+    except (MultiPartException, FormParserError, ValueError):
         return body.decode(errors="backslashreplace")
-    return _gathered((name, value) for name, value in form.multi_items() if isinstance(value, str))
+    fields = gathered([(name, await _text(value)) for name, value in form.multi_items()])
+    await form.close()
+    return fields
+
+
+async def _text(value: UploadFile | str) -> str:
+    return value if isinstance(value, str) else (await value.read()).decode(errors="backslashreplace")
 
 
 def _storable(value: Any, depth: int) -> Any:
@@ -146,7 +151,7 @@ def _storable(value: Any, depth: int) -> Any:
     if isinstance(value, list):
         return [_storable(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return _gathered((_storable(key, depth), _storable(item, depth - 1)) for key, item in value.items())
+        return gathered((_storable(key, depth), _storable(item, depth - 1)) for key, item in value.items())
     return value
 
 
@@ -162,8 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     # As Airflow's own servers do: lets the store's connection be found in Airflow's database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    store = UploadStore.configured()
+    print(f"Smartech ping-backs: http://{options.host}:{options.port}/, kept in {store.shown_url}", flush=True)  # noqa: T201
     # No access log: it would show the upload ids.
-    uvicorn.run(create_app(UploadStore.configured()), host=options.host, port=options.port, access_log=False)
+    uvicorn.run(create_app(store), host=options.host, port=options.port, access_log=False)
 
 
 if __name__ == "__main__":

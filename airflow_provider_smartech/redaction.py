@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
-
-from airflow.sdk.log import mask_secret
 
 HIDDEN = "***"
 
 # Short values ("us-east-1", "86400") are ordinary words, and hiding them would make every log unreadable.
 SHORTEST_SECRET_VALUE = 16
 
-# Whole URLs, plain or percent-encoded; they are cut afterwards, so that a hostile text costs linear time.
-_URL = re.compile(r"https?(?P<encoded>%3A(?:%2F%2F|//))?(?(encoded)|://)[^\s\"<>]*", re.IGNORECASE)
-_END = re.compile(r"[?#]")
-_ENCODED_END = re.compile(r"[?#&]|%3F|%23", re.IGNORECASE)
+# Whole URLs, plain, percent-encoded or with the escapes of JSON; they are cut afterwards, so that a hostile text costs
+# linear time.
+_URL = re.compile(
+    r"https?(?::(?:\\?/){2}|(?P<encoded>(?:%3A|:)%2F%2F|%3A//))(?(encoded)[^\s\"<>&]*|[^\s\"<>]*)", re.IGNORECASE
+)
+_END = re.compile(r"[?#]|%3F|%23|\\u003f|\\u0023", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^/@]*@")
 
 
@@ -61,8 +60,6 @@ def without_queries(text: str) -> str:
 
 
 def _cut(url: re.Match[str]) -> str:
-    if url["encoded"]:
-        return _ENCODED_END.split(url[0], maxsplit=1)[0]
     return _LOGIN.sub("", _END.split(url[0], maxsplit=1)[0])
 
 
@@ -82,31 +79,38 @@ def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
     if isinstance(value, list):
         return [scrub_json(item, secrets) for item in value]
     if isinstance(value, dict):
-        return {scrub(str(key), secrets): scrub_json(item, secrets) for key, item in value.items()}
+        return gathered((scrub(str(key), secrets), scrub_json(item, secrets)) for key, item in value.items())
     return value
 
 
-@contextmanager
-def quiet(logger: logging.Logger) -> Iterator[None]:
-    """Let a logger show URLs without their queries, for as long as this lasts.
+def gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of names and values; the values of a repeated name become a list.
+
+    The last one alone might say success where another does not.
+    """
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
+
+
+def hide_api_keys(record: logging.LogRecord) -> bool:
+    """Filter for a logger that shows URLs: one that holds an API key is shown without its query.
 
     Airflow's masker does not reach the root logger of a process that the executor forks.
     """
-    logger.addFilter(_hide_queries)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_hide_queries)
-
-
-def _hide_queries(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
-        record.args = tuple(_END.split(arg, maxsplit=1)[0] if isinstance(arg, str) else arg for arg in record.args)
+        record.args = tuple(
+            _END.split(arg, maxsplit=1)[0] if isinstance(arg, str) and "apikey=" in arg else arg for arg in record.args
+        )
     return True
 
 
 def mask(secrets: Iterable[str]) -> None:
     """Tell Airflow's secrets masker about each secret, raw and percent-encoded."""
+    # Here, because the sandbox, which uses this module too, needs no Airflow.
+    from airflow.sdk.log import mask_secret
+
     forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
     for form in forms | set(map(_lower_escapes, forms)):
         mask_secret(form)

@@ -123,13 +123,13 @@ class UploadStore:
         return max(found, key=lambda upload: upload.record.at)
 
     def earlier(self, task: TaskTry) -> list[Upload]:
-        """Return what earlier tries of this task instance recorded, the latest try first."""
+        """Return what earlier tries of this task instance recorded, the latest first."""
         uploads = [
-            (upload.record.task.try_number, upload)
+            (upload.record.task.try_number, upload.record.at, upload)
             for upload in self._recorded(f"tasks/{task.instance()}")
-            if upload.record.task and task.follows(upload.record.task)
+            if upload.record.task and upload.record.task.try_number < task.try_number
         ]
-        return [upload for _, upload in sorted(uploads, key=lambda pair: pair[0], reverse=True)]
+        return [upload for *_, upload in sorted(uploads, key=lambda found: found[:2], reverse=True)]
 
     def _recorded(self, folder: str) -> list[Upload]:
         """Read the uploads that a folder of marks names, those aside that were removed since."""
@@ -190,6 +190,8 @@ class UploadStore:
         """
         with self._storage():
             path = self._path(folder)
+            if self._is_local:
+                return _names_local(path)
             self._root.fs.invalidate_cache(path)
             found = self._root.fs.find(path)
             self._root.fs.invalidate_cache(path)
@@ -234,6 +236,14 @@ class UploadStore:
                 f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
                 "Check [smartech] upload_store, its connection and its permissions."
             ) from error
+
+
+def _names_local(folder: str) -> list[str]:
+    """List a local folder; fsspec would call one that cannot be read empty."""
+    try:
+        return sorted(entry.name for entry in Path(folder).iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _put_local(path: Path, content: bytes) -> None:

@@ -84,11 +84,12 @@ class Submission:
             log.warning("Upload %s of an earlier try failed; uploading anew.", earlier.requestid)
             return False
         if handover and handover.reason == "handed over" and not self.task.retries(handover.task):
-            log.info("Upload %s was handed over before the task was cleared; uploading anew.", earlier.requestid)
+            log.warning("Upload %s was handed over before the task was cleared; uploading anew.", earlier.requestid)
             return False
+        other_run = record.task is not None and not self.task.follows(record.task)
         lost_track = self.waits and not record.tracked
         given_up = handover is not None and handover.reason == "not completed" and state is not State.COMPLETED
-        if lost_track or given_up or state in (State.SUBMITTING, State.OUTCOME_UNKNOWN):
+        if other_run or lost_track or given_up or state in (State.SUBMITTING, State.OUTCOME_UNKNOWN):
             self._decide_unknown(earlier)
             return False
         return True

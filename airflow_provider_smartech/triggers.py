@@ -43,12 +43,14 @@ class SmartechBulkUploadTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {"key": self.key, "deadline": self.deadline}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield one event."""
-        seconds = max(0.0, self.deadline - datetime.now(UTC).timestamp())
+        """Wait, and yield one event, after one interval at the earliest."""
         event, message = "ended", ""
         try:
-            async with asyncio.timeout(seconds):
-                await Poll.shared().wait(self.key)
+            poll = Poll.shared()
+            # Airflow fails a task that resumes before the executor has reported its deferral, which can take seconds.
+            await asyncio.sleep(poll.interval)
+            async with asyncio.timeout(max(0.0, self.deadline - datetime.now(UTC).timestamp())):
+                await poll.wait(self.key)
         except TimeoutError:
             event = "timed out"
         except SmartechError as error:
@@ -69,6 +71,7 @@ class Poll:
     def __init__(self) -> None:
         self._settings = Settings.load()
         self._store = UploadStore(self._settings.upload_store)
+        self.interval = self._settings.poll_interval
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._again: set[str] = set()
         self._rounds: asyncio.Task[None] | None = None
@@ -82,7 +85,7 @@ class Poll:
         return cls._of_loop[loop]
 
     async def wait(self, key: str) -> None:
-        """Return when the upload has ended, but not before one interval is over.
+        """Return when the upload has ended.
 
         :raises UploadUnknown: the store has no such upload.
         :raises UploadRecordUnreadable: its files are damaged.
@@ -94,10 +97,7 @@ class Poll:
             self._rounds = asyncio.create_task(self._run(), context=contextvars.Context())
             self._rounds.add_done_callback(self._give_up)
         try:
-            # Airflow fails a task that resumes before the executor has reported its deferral, which can take seconds.
-            await asyncio.sleep(self._settings.poll_interval)
-            if not news.done():
-                await self._look(key)
+            await self._look(key)
             await news
         finally:
             self._leave(key, news)
@@ -114,7 +114,7 @@ class Poll:
     async def _run(self) -> None:
         since, seen = datetime.now(UTC), set[str]()
         while True:
-            await asyncio.sleep(self._settings.poll_interval)
+            await asyncio.sleep(self.interval)
             began = datetime.now(UTC)
             try:
                 arrivals = await _in_thread(self._store.arrivals, since)

@@ -87,7 +87,7 @@ class TaskTry(BaseModel):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
     def follows(self, earlier: TaskTry) -> bool:
-        """Whether that was an earlier try of the same task instance, in the same DAG run."""
+        """Whether that was surely an earlier try in the same DAG run, and not in one of the same name."""
         same_run = self.clear_number > earlier.clear_number or self.run_started == earlier.run_started
         return same_run and self.try_number > earlier.try_number
 

@@ -59,14 +59,21 @@ class Wait:
         :raises UploadNotCompleted: it ended otherwise.
         """
         progress = self._progress(upload)
-        return upload.summary(progress) if progress.state.ended else None
+        if not progress.state.ended:
+            return None
+        summary = upload.summary(progress)
+        seconds, counts = summary["seconds"], summary["counts"]
+        log.info("Smartech completed upload %s after %s seconds: %s", upload.requestid, seconds, counts)
+        return summary
 
     def _progress(self, upload: Upload) -> Progress:
         return upload.progress(self.settings.statuses, self.settings.pingbacks_expected)
 
     def trigger(self, upload: Upload) -> SmartechBulkUploadTrigger:
         """Return the trigger that waits for this upload, from now on."""
-        return SmartechBulkUploadTrigger(upload.key, (datetime.now(UTC) + self.timeout).timestamp())
+        deadline = datetime.now(UTC) + self.timeout
+        log.info("Waiting for Smartech to complete upload %s, until %s at most.", upload.requestid, deadline)
+        return SmartechBulkUploadTrigger(upload.key, deadline.timestamp())
 
     def block(self, upload: Upload) -> Upload:
         """Wait here and return the upload as it is when it has ended, or when the time is over."""

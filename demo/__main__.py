@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     keep = parser.parse_args().keep
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT as well: where a script starts this in the background, it is ignored at first.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="smartech-demo-"))
     try:
@@ -69,8 +70,9 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     if keep:
         user, password = airflow.login()
         say(f"still running: Airflow {airflow.url} (user {user}, password {password}), sandbox {sandbox.url}/")
-        say("Ctrl-C stops everything")
-        signal.pause()
+        say(f"Ctrl-C stops everything and removes {folder}")
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def _show_run(airflow: Airflow, sandbox: SandboxServer, path: str) -> None:

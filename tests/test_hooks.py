@@ -412,6 +412,17 @@ def test_a_plain_request_is_not_shown_to_a_proxy(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
+def test_an_answer_with_odd_headers_makes_no_library_log_the_key(
+    connection: SetConnection, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with answering(http("200 OK", b"{}", b"no colon in here", b"X: y")) as (url, _):
+        connection(host=url)
+        with caplog.at_level(logging.DEBUG), pytest.raises(SmartechOutcomeUnknown):
+            SmartechHook().bulk_upload(csv_url)
+    assert "Failed to parse headers" in caplog.text
+    assert quote(API_KEY, safe="") not in caplog.text
+
+
 def test_an_answer_that_echoes_secrets_is_shown_without_them(connection: SetConnection, csv_url: str) -> None:
     signed = f"{csv_url}?X-Amz-Signature=s1gnature0123456789"
     echo = f"unknown key {API_KEY} or {quote(API_KEY, safe='')} for {signed} / {quote(signed, safe='')} ops@example.com"

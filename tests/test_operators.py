@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -598,6 +598,19 @@ def test_mapped_tasks_and_other_tasks_and_other_runs_do_not_take_each_other_s_up
         FakeTaskInstance(try_number=2, map_index=0, dag_id="other"),
     ]
     assert len({run(operator(csv_url), ti) for ti in others} | {submitted(sandbox)[0]}) == 5
+
+
+@pytest.mark.parametrize("method", ["_ask", "hand_over"])
+def test_a_retry_in_what_may_be_another_run_of_the_same_name_never_stays_silent(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """A run that was made again, or one that was queued again: Airflow does not tell the two apart."""
+    elsewhere = FakeTaskInstance(try_number=2, run_started=datetime(2026, 1, 2, tzinfo=UTC))
+    with crashing(Submission, method, after=True):
+        run(operator(csv_url), FIRST)
+    with caplog.at_level(logging.WARNING):
+        assert run(operator(csv_url), elsewhere) == submitted(sandbox)[1]
+    assert submitted(sandbox)[0] in caplog.text
 
 
 def test_a_run_that_was_deleted_and_made_again_uploads_anew(sandbox: SandboxServer, csv_url: str) -> None:

@@ -74,6 +74,19 @@ def test_json_form_and_text_are_kept_whatever_the_content_type_says(
             "multipart/form-data; boundary=x",
             {"status": "completed"},
         ),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="status"\r\n\r\ncompleted\r\n'
+            b'--x\r\nContent-Disposition: form-data; name="status"; filename="s.txt"\r\n\r\nfailed\r\n--x--\r\n',
+            "multipart/form-data; boundary=x",
+            {"status": ["completed", "failed"]},
+        ),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--x--\r\n',
+            "multipart/form-data; boundary=x; charset=undefined",
+            '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\\xff\r\n--x--\r\n',
+        ),
+        (b"https://b.example.com/f.csv?X-Amz-Signature=1", "", "https://b.example.com/f.csv"),
+        (b"https://b.example.com/f.csv?s=1", "application/x-www-form-urlencoded", "https://b.example.com/f.csv"),
         (b"--x\r\nnot multipart", "multipart/form-data; boundary=y", "--x\r\nnot multipart"),
         (b"--x\r\nno boundary", "multipart/form-data", "--x\r\nno boundary"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.redaction import HIDDEN, SecretUrl, quiet, scrub, scrub_json, without_queries
+from airflow_provider_smartech.redaction import HIDDEN, SecretUrl, hide_api_keys, scrub, scrub_json, without_queries
 
 SIGNED = "https://bucket.example.com/a/b.csv?X-Amz-Credential=AKIA%2F20260101&X-Amz-Signature=deadbeefdeadbeef"
 
@@ -63,9 +63,33 @@ def test_a_hostile_text_is_done_with_in_linear_time(text: str) -> None:
     assert "?" not in without_queries(text * (2**21 // len(text)))
 
 
-def test_a_quiet_logger_shows_urls_without_their_queries(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"path":"https:\/\/b.example.com\/f.csv?X-Amz-Signature=deadbeef"}',
+        r"https://b.example.com/f.csv\u003fX-Amz-Signature=deadbeef",
+        "https://proxy.example.com/get/https%3A%2F%2Fb.example.com%2Ff.csv%3FX-Amz-Signature=deadbeef",
+        "https:%2F%2Fb.example.com/f.csv?X-Amz-Signature=deadbeef",
+    ],
+)
+def test_a_url_in_disguise_loses_its_query(text: str) -> None:
+    assert "deadbeef" not in without_queries(text)
+    assert "f.csv" in without_queries(text)
+
+
+def test_what_follows_an_encoded_url_in_a_form_is_kept() -> None:
+    assert without_queries("p=https%3A%2F%2Fb%2Ff.csv%3Fsig%3D1&status=done") == "p=https%3A%2F%2Fb%2Ff.csv&status=done"
+
+
+def test_names_that_become_the_same_keep_all_their_values() -> None:
+    payload = {"https://b/a?s=1": "failed", "https://b/a?s=2": "completed"}
+    assert scrub_json(payload, []) == {"https://b/a": ["failed", "completed"]}
+
+
+def test_a_filtered_logger_shows_urls_with_an_api_key_without_their_queries(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("some.library")
-    with quiet(logger), caplog.at_level(logging.DEBUG):
-        logger.debug('"%s %s" %s', "POST", "/apiv2?apikey=s3cret", 200)
-    assert caplog.messages == ['"POST /apiv2" 200']
-    assert not logger.filters
+    logger.addFilter(hide_api_keys)
+    with caplog.at_level(logging.DEBUG):
+        logger.debug('"%s %s" %s', "POST", "/apiv2?type=contact&apikey=s3cret", 200)
+        logger.debug('"%s %s" %s', "GET", "/other?a=b", 200)
+    assert caplog.messages == ['"POST /apiv2" 200', '"GET /other?a=b" 200']

@@ -171,7 +171,7 @@ def test_it_runs_alone_and_stops_on_a_signal() -> None:
     try:
         assert process.stdout
         line = process.stdout.readline()
-        url = line.split("API ")[1].strip()
+        url = line.rpartition("API ")[2].strip()
         answer = requests.post(
             url, params=QUERY | {"apikey": "sandbox-api-key"}, data={"path": "http://127.0.0.1/x.csv"}, timeout=10
         )
@@ -180,6 +180,19 @@ def test_it_runs_alone_and_stops_on_a_signal() -> None:
         process.terminate()
         assert process.wait(10) == 0
         process.communicate()
+
+
+def test_a_port_that_is_taken_and_an_unknown_fault_are_one_line_errors(server: SandboxServer) -> None:
+    for arguments in (["--port", str(server.port)], ["--faults", "typo"]):
+        command = [sys.executable, "-m", "airflow_provider_smartech.sandbox", *arguments]
+        failed = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert failed.returncode == 2
+        assert "Traceback" not in failed.stderr
+
+
+def test_the_sandbox_needs_no_airflow() -> None:
+    code = "import airflow_provider_smartech.sandbox, sys; assert 'airflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_stopping_does_not_wait_for_held_pingbacks(csv_url: str) -> None:

@@ -113,13 +113,14 @@ def test_an_upload_whose_record_was_removed_is_no_earlier_one(store: UploadStore
     assert [upload.record for upload in store.earlier(task(3))] == [kept]
 
 
-def test_a_run_that_was_made_again_under_the_same_name_has_no_earlier_tries(store: UploadStore) -> None:
-    began = datetime(2026, 1, 1, tzinfo=UTC)
-    store.create(record(task=task(1, run_started=began)))
-    assert len(store.earlier(task(2, run_started=began))) == 1
-    assert len(store.earlier(task(2, run_started=began + timedelta(hours=1), clear_number=1))) == 1
-    assert store.earlier(task(2, run_started=began + timedelta(hours=1))) == []
-    assert store.earlier(task(1, run_started=began)) == []
+def test_of_two_tries_with_one_number_the_newer_comes_first(store: UploadStore) -> None:
+    """As after a DAG run was deleted and made again under the same name."""
+    now = datetime.now(UTC)
+    old, new = record(task=task(1), at=now - timedelta(hours=1)), record(task=task(1), at=now)
+    for kept in (new, old):
+        store.create(kept)
+    assert [upload.record for upload in store.earlier(task(2))] == [new, old]
+    assert store.earlier(task(1)) == []
 
 
 def test_the_newest_of_several_uploads_with_one_requestid_is_found(store: UploadStore) -> None:
@@ -258,5 +259,13 @@ def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
     store = UploadStore(s3_folder.replace("bucket-", "no-such-bucket-"))
     key = str(key_of(new_upload_id()))
     for reach in (store.check, lambda: store.has(key), lambda: store.find(key), lambda: store.create(record())):
+        with pytest.raises(UploadStoreError):
+            reach()
+
+
+def test_a_local_folder_that_cannot_be_read_is_not_empty(tmp_path: Path) -> None:
+    store = UploadStore(f"file://{tmp_path}/store")
+    (tmp_path / "store").write_text("in the way", "utf-8")
+    for reach in (store.check, lambda: store.find("r1"), lambda: store.earlier(task(2))):
         with pytest.raises(UploadStoreError):
             reach()

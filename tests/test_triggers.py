@@ -55,16 +55,15 @@ def test_it_is_rebuilt_from_what_it_serializes() -> None:
     assert again is not original
 
 
-def test_an_upload_that_has_ended_already_is_an_event_after_one_interval(
-    store: UploadStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not earlier: Airflow fails a task that resumes before its deferral was reported."""
+def test_no_event_comes_before_one_interval_is_over(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow fails a task that resumes before its deferral was reported."""
     monkeypatch.setenv("AIRFLOW__SMARTECH__POLL_INTERVAL", "0.5")
     key = created(store)
     store.add_pingback(key, DONE)
     began = datetime.now(UTC)
     assert run_trigger(trigger(key)) == {"key": key, "event": "ended", "message": ""}
-    assert (datetime.now(UTC) - began).total_seconds() >= 0.5
+    assert run_trigger(trigger(created(store), 0.0))["event"] == "timed out"
+    assert (datetime.now(UTC) - began).total_seconds() >= 1.0
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "hibernating"])

@@ -16,6 +16,7 @@ from airflow_provider_smartech.uploads import (
     PingBack,
     Record,
     State,
+    TaskTry,
     Upload,
     key_of,
     new_upload_id,
@@ -121,3 +122,20 @@ def test_upload_ids_are_different_and_their_keys_do_not_contain_them() -> None:
 def test_only_the_form_of_an_id_has_a_key(text: str) -> None:
     key = key_of(text)
     assert (key is None) or (len(text) == 52 and text.isascii() and "/" not in text and "\n" not in text)
+
+
+def test_only_a_try_of_the_same_run_is_followed_and_only_without_a_clearing_retried() -> None:
+    first = TaskTry(dag_id="d", run_id="r", task_id="t", try_number=1, max_tries=2, run_started=BEGAN)
+
+    def then(**changes: Any) -> TaskTry:
+        return first.model_copy(update={"try_number": 2, **changes})
+
+    later = BEGAN + timedelta(hours=1)
+    assert then().follows(first)
+    assert then().retries(first)
+    assert then(max_tries=3).follows(first)
+    assert not then(max_tries=3).retries(first)
+    assert then(clear_number=1, run_started=later).follows(first)
+    assert not then(clear_number=1).retries(first)
+    assert not then(run_started=later).follows(first)
+    assert not first.follows(first)

@@ -27,21 +27,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         faults = read_faults([options.faults])
-    except ValueError as error:
-        parser.error(str(error))
+    except ValueError:
+        parser.error(f"unknown fault in {options.faults!r}; choose from {', '.join(Fault)}")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    sandbox = SandboxServer(
-        options.host,
-        options.port,
-        api_key=options.api_key,
-        primary_key=options.primary_key,
-        faults=faults,
-        database=options.database,
-    )
+    try:
+        sandbox = SandboxServer(
+            options.host,
+            options.port,
+            api_key=options.api_key,
+            primary_key=options.primary_key,
+            faults=faults,
+            database=options.database,
+        )
+    except OSError as error:
+        parser.error(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
     with sandbox:
-        print(f"Smartech sandbox: page {sandbox.url}/, API {sandbox.api_url}", flush=True)
+        print(f"Smartech sandbox: page {sandbox.url}/, API key {sandbox.api_key}, API {sandbox.api_url}", flush=True)
         ended.wait()
 
 

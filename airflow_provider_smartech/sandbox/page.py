@@ -18,13 +18,24 @@ th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #8884;
 def render(state: State) -> str:
     """Return the page as HTML; callback URLs and the queries of links are not on it."""
     uploads = state.uploads()
-    columns = ["requestid", "submitted_at", "path", "listid", "state", "total", "accepted", "rejected", "pingbacks"]
+    columns = [
+        "requestid",
+        "submitted_at",
+        "path",
+        "listid",
+        "state",
+        "total",
+        "accepted",
+        "rejected",
+        "reason",
+        "pingbacks",
+    ]
     contacts = state.contacts(20)
     attributes = list(dict.fromkeys(name for contact in contacts for name in contact))
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Smartech sandbox</title><style>{_STYLE}</style>"
-        f"<h1>Smartech sandbox</h1><h2>{len(uploads)} uploads</h2>{_table(columns, uploads[:100])}"
-        f"<h2>{state.count()} contacts</h2>{_table(attributes, contacts)}</html>"
+        f"<h1>Smartech sandbox</h1><h2>Uploads: {len(uploads)}</h2>{_table(columns, uploads[:100])}"
+        f"<h2>Contacts: {state.count()}</h2><p>The first {len(contacts)}:</p>{_table(attributes, contacts)}</html>"
     )
 
 
