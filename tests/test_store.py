@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -245,6 +246,33 @@ def test_a_local_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
     with pytest.raises(UploadStoreError, match="No space left"):
         store.add_pingback(kept.key, PingBack(payload=1))
     assert [path.name for path in tmp_path.rglob("*.*") if path.is_file()] == ["record.json"]
+
+
+def test_a_local_file_gets_its_name_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = UploadStore(f"file://{tmp_path}")
+    kept = record()
+    store.create(kept)
+
+    def cut_off(self: Path, target: Path) -> None:
+        assert json.loads(self.read_text("utf-8"))["payload"] == 1
+        assert not target.exists()
+        raise OSError("cut off")
+
+    monkeypatch.setattr(Path, "replace", cut_off)
+    with pytest.raises(UploadStoreError, match="cut off"):
+        store.add_pingback(kept.key, PingBack(payload=1))
+    assert store.read(kept.key).pingbacks == ()
+
+
+def test_listings_do_not_pile_up_in_the_file_system_s_cache(s3_folder: str) -> None:
+    store = UploadStore(s3_folder)
+    kept = record()
+    store.create(kept)
+    store.add_pingback(kept.key, PingBack())
+    assert store.arrivals(datetime.now(UTC))
+    assert store.read(kept.key).pingbacks
+    folder = ObjectStoragePath(s3_folder)
+    assert [path for path in folder.fs.dircache if path.startswith(folder.path)] == []
 
 
 def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
