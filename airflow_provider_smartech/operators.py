@@ -14,8 +14,6 @@ from airflow_provider_smartech.errors import UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, mask
-from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.submissions import OnUnknownOutcome, Submission, task_try
 from airflow_provider_smartech.uploads import Upload
 from airflow_provider_smartech.waits import Wait
@@ -93,23 +91,24 @@ class SmartechBulkUploadOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Submit the file, or take what an earlier try submitted, and return its requestid."""
         parameters = BulkUploadParameters.check(self.path, self.listid, self.notifyemail, self.callback)
-        submission = self._submission(context)
+        wait = Wait(timeout=self.timeout)
+        submission = self._submission(context, wait)
         upload = submission.send(parameters)
         context["ti"].xcom_push(key="requestid", value=upload.requestid)
         if not self.wait_for_completion:
             return self._hand_over(submission, upload)
-        wait = self._wait()
         if self.deferrable and not wait.has_ended(upload):
             self.defer(trigger=wait.trigger(upload), method_name="execute_complete", timeout=wait.backstop)
-        return self._finish(submission, wait.block(upload))
+        return self._finish(submission, wait, wait.block(upload))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
-        return self._finish(self._submission(context), self._wait().resume(event))
+        wait = Wait(timeout=self.timeout)
+        return self._finish(self._submission(context, wait), wait, wait.resume(event))
 
-    def _finish(self, submission: Submission, upload: Upload) -> str:
+    def _finish(self, submission: Submission, wait: Wait, upload: Upload) -> str:
         try:
-            self._wait().conclude(upload)
+            wait.conclude(upload)
         except (UploadNotCompleted, UploadTimeout):
             submission.hand_over(upload, "not completed")
             raise
@@ -118,9 +117,6 @@ class SmartechBulkUploadOperator(BaseOperator):
     def _hand_over(self, submission: Submission, upload: Upload) -> str:
         submission.hand_over(upload, "handed over")
         return upload.requestid
-
-    def _wait(self) -> Wait:
-        return Wait(timeout=self.timeout)
 
     def _do_render_template_fields(
         self,
@@ -139,12 +135,11 @@ class SmartechBulkUploadOperator(BaseOperator):
             mask([self.callback])
             self.callback = SecretStr(self.callback)
 
-    def _submission(self, context: Context) -> Submission:
-        settings = Settings.load()
+    def _submission(self, context: Context, wait: Wait) -> Submission:
         return Submission(
             hook=SmartechHook(self.smartech_conn_id),
-            store=UploadStore(settings.upload_store),
-            settings=settings,
+            store=wait.store,
+            settings=wait.settings,
             task=task_try(context),
             waits=self.wait_for_completion,
             on_unknown_outcome=self.on_unknown_outcome,

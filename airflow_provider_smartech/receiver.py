@@ -7,14 +7,10 @@ Airflow cannot be reached from outside.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import math
 import os
-import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -24,14 +20,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.redaction import gathered, scrub_json
+from airflow_provider_smartech.payloads import gathered, read_payload, storable
+from airflow_provider_smartech.redaction import scrub_json
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import PingBack, key_of
 
 log = logging.getLogger(__name__)
 
 LARGEST_PINGBACK = 64 * 1024
-DEEPEST_PAYLOAD = 32
 RETRY_AFTER = "60"
 
 
@@ -88,38 +84,8 @@ async def _payload(request: Request, key: Annotated[str, Depends(_key)]) -> Any:
             raise HTTPException(413)
     content_type = request.headers.get("Content-Type", "").lower()
     if content_type.startswith("multipart/form-data"):
-        return _storable(await _multipart(request, bytes(body)), DEEPEST_PAYLOAD)
+        return storable(await _multipart(request, bytes(body)))
     return read_payload(bytes(body), is_form=content_type.startswith("application/x-www-form-urlencoded"))
-
-
-def read_payload(body: bytes, *, is_form: bool = False) -> Any:
-    """Return what a ping-back carries as a JSON value: JSON, else a form's fields, else the text itself.
-
-    JSON is recognised whatever the content type says, because Smartech documents none. Repeated fields become lists.
-    Bytes that are not UTF-8 are shown as escapes, and JSON that is nested too deeply is kept as text.
-    """
-    text = body.decode("utf-8-sig", errors="backslashreplace").strip()
-    try:
-        return _json(text)
-    except (ValueError, RecursionError):
-        return _storable(_form(text, is_form) or text, DEEPEST_PAYLOAD)
-
-
-def _json(text: str) -> Any:
-    value = json.loads(text, parse_constant=str, parse_int=_integer, object_pairs_hook=gathered)
-    return _storable(value, DEEPEST_PAYLOAD)
-
-
-def _integer(digits: str) -> int | str:
-    # Longer ones are no counts, and not every reader of JSON takes them.
-    return int(digits) if len(digits) <= 18 else digits
-
-
-def _form(text: str, is_form: bool) -> dict[str, Any]:
-    # A URL has a "=" in its query as well, and must stay in one piece.
-    if not re.match(r"[^=&/?\s]+=", text) or not (is_form or re.fullmatch(r"\S+", text)):
-        return {}
-    return gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
 
 
 async def _multipart(request: Request, body: bytes) -> Any:
@@ -137,22 +103,6 @@ async def _multipart(request: Request, body: bytes) -> Any:
 
 async def _text(value: UploadFile | str) -> str:
     return value if isinstance(value, str) else (await value.read()).decode(errors="backslashreplace")
-
-
-def _storable(value: Any, depth: int) -> Any:
-    """Return a JSON value as one that every JSON writer takes: no lone surrogates, zeros or infinite numbers."""
-    if depth == 0:
-        raise ValueError("nested too deeply")
-    if isinstance(value, str):
-        # PostgreSQL's JSON has no place for the character 0.
-        return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, list):
-        return [_storable(item, depth - 1) for item in value]
-    if isinstance(value, dict):
-        return gathered((_storable(key, depth), _storable(item, depth - 1)) for key, item in value.items())
-    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
+from airflow_provider_smartech.payloads import gathered
+
 HIDDEN = "***"
 
 # Short values ("us-east-1", "86400") are ordinary words, and hiding them would make every log unreadable.
@@ -81,17 +83,6 @@ def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
     if isinstance(value, dict):
         return gathered((scrub(str(key), secrets), scrub_json(item, secrets)) for key, item in value.items())
     return value
-
-
-def gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of names and values; the values of a repeated name become a list.
-
-    The last one alone might say success where another does not.
-    """
-    values: dict[str, list[Any]] = {}
-    for name, value in pairs:
-        values.setdefault(name, []).append(value)
-    return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
 
 
 def hide_api_keys(record: logging.LogRecord) -> bool:

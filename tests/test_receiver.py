@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.receiver import LARGEST_PINGBACK, read_payload
+from airflow_provider_smartech.payloads import read_payload
+from airflow_provider_smartech.receiver import LARGEST_PINGBACK
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.statuses import Verdict
 from airflow_provider_smartech.store import UploadStore

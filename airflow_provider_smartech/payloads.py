@@ -1,0 +1,71 @@
+"""Reading what a ping-back carries, in whatever form it comes, into a JSON value that can be kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+DEEPEST = 32
+
+
+def read_payload(body: bytes, *, is_form: bool = False) -> Any:
+    """Return what a ping-back carries as a JSON value: JSON, else a form's fields, else the text itself.
+
+    JSON is recognised whatever the content type says, because Smartech documents none. Repeated fields become lists.
+    Bytes that are not UTF-8 are shown as escapes, and JSON that is nested too deeply is kept as text.
+    """
+    text = body.decode("utf-8-sig", errors="backslashreplace").strip()
+    try:
+        return _json(text)
+    except (ValueError, RecursionError):
+        return storable(_form(text, is_form) or text)
+
+
+def _json(text: str) -> Any:
+    return storable(json.loads(text, parse_constant=str, parse_int=_integer, object_pairs_hook=gathered))
+
+
+def _integer(digits: str) -> int | str:
+    # Longer ones are no counts, and not every reader of JSON takes them.
+    return int(digits) if len(digits) <= 18 else digits
+
+
+def _form(text: str, is_form: bool) -> dict[str, Any]:
+    # A URL has a "=" in its query as well, and must stay in one piece.
+    if not re.match(r"[^=&/?\s]+=", text) or not (is_form or re.fullmatch(r"\S+", text)):
+        return {}
+    return gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
+
+
+def storable(value: Any, depth: int = DEEPEST) -> Any:
+    """Return a JSON value as one that every JSON writer takes: no lone surrogates, zeros or infinite numbers.
+
+    :raises ValueError: it is nested more than ``depth`` deep.
+    """
+    if depth == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        # PostgreSQL's JSON has no place for the character 0.
+        return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return [storable(item, depth - 1) for item in value]
+    if isinstance(value, dict):
+        return gathered((storable(key, depth), storable(item, depth - 1)) for key, item in value.items())
+    return value
+
+
+def gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of names and values; the values of a repeated name become a list.
+
+    The last one alone might say success where another does not.
+    """
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
