@@ -88,7 +88,9 @@ class Airflow:
 
     def stop(self) -> None:
         """End every process that was started, by its own id."""
-        self._end([member for process in self._processes for member in _family(process.pid)])
+        # Again until none is left: what is starting may start more before it hears of its end.
+        while family := [member for process in self._processes for member in _family(process.pid)]:
+            self._end(family)
         for process in self._processes:
             process.wait()
         self._client.close()
@@ -203,7 +205,8 @@ def _family(pid: int) -> list[psutil.Process]:
 def _children(pid: int) -> list[psutil.Process]:
     try:
         process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
+        family = [process, *process.children(recursive=True)]
+        return [member for member in family if member.status() != psutil.STATUS_ZOMBIE]
     except psutil.NoSuchProcess:
         return []
 
