@@ -6,6 +6,9 @@
     ├── SmartechTerminalError            trying again cannot help: Airflow fails the task without its retries
     │   ├── SmartechInvalidParameter     a parameter of the call is wrong; nothing was sent
     │   ├── SmartechConfigurationError   the connection or [smartech] is wrong; nothing was sent
+    │   ├── ContactsRefused              the file or query is not what Smartech can load; nothing was sent
+    │   │   ├── ContactsWithoutKey       rows without a primary key
+    │   │   └── ContactsEmpty            no rows
     │   ├── SmartechRefused           *  Smartech said no; nothing was loaded
     │   ├── UploadUnknown                no record of such an upload in the upload store
     │   ├── UploadNotTracked             the upload was sent without this provider's callback
@@ -14,6 +17,8 @@
         ├── SmartechNotReached        *  the request was never sent
         ├── SmartechThrottled         *  HTTP 429; nothing was loaded
         ├── SmartechOutcomeUnknown    *  sent, but no clear answer: the upload may be under way
+        ├── ContactsQueryFailed          the database stopped the query
+        ├── ContactsStorageError         S3 does not keep or show the file
         ├── UploadStoreError             the upload store cannot be read or written
         │   └── UploadRecordUnreadable   one upload's files are damaged
         ├── UploadFailed              +  the ping-back says that the upload failed
@@ -61,6 +66,66 @@ class SmartechInvalidParameter(SmartechTerminalError, ValueError):
 
 class SmartechConfigurationError(SmartechTerminalError):
     """The connection or the ``[smartech]`` section of Airflow's configuration is wrong; nothing was sent."""
+
+
+class ContactsRefused(SmartechTerminalError):
+    """The contacts cannot be uploaded as they are; nothing was sent.
+
+    ``source`` says which contacts: an ``s3://`` URL or a query.
+    """
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"The contacts of {source} are not uploaded: {reason}")
+        self.source = source
+
+
+class ContactsWithoutKey(ContactsRefused):
+    """Rows have no primary key. ``missing`` of ``rows`` rows have a NULL or blank in the column ``primary_key``."""
+
+    def __init__(self, source: str, primary_key: str, missing: int, rows: int) -> None:
+        super().__init__(
+            source,
+            f"{missing:,} of {rows:,} rows have a NULL or blank {primary_key}. Mend the query, or set "
+            "on_missing_key='skip' to leave them out.",
+        )
+        self.primary_key = primary_key
+        self.missing = missing
+        self.rows = rows
+
+
+class ContactsEmpty(ContactsRefused):
+    """There are no rows to upload."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source, "there are none. Set on_empty='skip' if that may happen.")
+
+
+class ContactsQueryFailed(SmartechRetryableError):
+    """The database stopped the query with an error whose text may hold contact data, so it is not shown.
+
+    ``error`` is the type of the driver's exception, ``sqlstate`` PostgreSQL's code where there is one.
+    """
+
+    def __init__(self, error: str, sqlstate: str | None) -> None:
+        code = f", SQLSTATE {sqlstate}" if sqlstate else ""
+        super().__init__(
+            f"The database stopped the query because of the data in it ({error}{code}); nothing was sent. Its message "
+            "is not shown, because it may hold contact data: run the query by hand to see it."
+        )
+        self.error = error
+        self.sqlstate = sqlstate
+
+
+class ContactsStorageError(SmartechRetryableError):
+    """S3 does not keep or show the file as it should. ``url`` is its ``s3://`` URL, ``code`` S3's own word."""
+
+    def __init__(self, url: str, code: str) -> None:
+        super().__init__(
+            f"S3 does not do its part for {url} ({code}); nothing was sent. Check the AWS connection, its permissions "
+            "and the bucket."
+        )
+        self.url = url
+        self.code = code
 
 
 class SmartechRequestError(SmartechError):

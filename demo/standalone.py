@@ -35,7 +35,7 @@ class Airflow:
     def __init__(self, home: Path, dags: Path, settings: Mapping[str, str]) -> None:
         self.home = home
         self.log = home / "standalone.log"
-        port, *others = _free_ports(4)
+        port, *others = free_ports(4)
         self.url = f"http://127.0.0.1:{port}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")},
@@ -232,7 +232,9 @@ def _signal(send: Callable[[], None]) -> None:
         return
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback on which nobody listens, all different."""
+    """Return ports of loopback on which nobody listens, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [int(listener.getsockname()[1]) for listener in sockets]

@@ -30,6 +30,7 @@ from airflow_provider_smartech.sandbox import SandboxServer  # noqa: E402
 from airflow_provider_smartech.settings import Settings  # noqa: E402
 from airflow_provider_smartech.store import UploadStore  # noqa: E402
 from demo.files import FileServer  # noqa: E402
+from tests.postgres import PostgresServer  # noqa: E402
 from tests.servers import ReceiverServer  # noqa: E402
 
 # Airflow 3.1 imports much at the first connection, and its own imports warn.
@@ -87,6 +88,13 @@ def moto() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL."""
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture

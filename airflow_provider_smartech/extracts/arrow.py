@@ -1,0 +1,156 @@
+"""Drivers that give Arrow's record batches: the lines are made by column, without a Python object for each value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts.extract import PIECE, Query, Sink
+
+if TYPE_CHECKING:
+    from airflow_provider_smartech.extracts.arrow_drivers import Ask
+
+_SPECIAL = "[{}]".format("".join(texts.SPECIAL))
+
+
+class ArrowExtract:
+    """Reads a query as record batches or tables; ``ask`` runs it."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def send(self, query: Query, sink: Sink) -> None:
+        """Read the whole query and give its rows to the sink."""
+        with self._ask(query) as (names, batches):
+            key = sink.begin(names)
+            for batch in batches:
+                for part in _small(batch):
+                    _add(part if key is None else _with_key(part, key, sink), sink)
+
+
+def _small(batch: pa.RecordBatch | pa.Table) -> Iterator[pa.RecordBatch]:
+    """Cut a batch so that the lines of each part are small, if the rows are of about the same size."""
+    tables = batch.to_batches() if isinstance(batch, pa.Table) else [batch]
+    for table in tables:
+        rows = max(1, PIECE * table.num_rows // max(1, table.nbytes))
+        for start in range(0, table.num_rows, rows):
+            yield table.slice(start, rows)
+
+
+def _with_key(batch: pa.RecordBatch, key: int, sink: Sink) -> pa.RecordBatch:
+    column = batch.column(key)
+    if _is_text(column.type):
+        keep = pc.not_equal(pc.utf8_trim(_plain(column), texts.BLANKS), "").fill_null(False)
+    else:
+        keep = column.is_valid()
+    kept = batch.filter(keep)
+    sink.skip(batch.num_rows - kept.num_rows)
+    return kept
+
+
+def _add(batch: pa.RecordBatch, sink: Sink) -> None:
+    while batch.num_rows:
+        part = batch if sink.room is None else batch.slice(0, sink.room)
+        sink.add(_lines(part), part.num_rows)
+        batch = batch.slice(part.num_rows)
+
+
+def _lines(batch: pa.RecordBatch) -> memoryview:
+    """Return the rows as lines of CSV: the lines of an array of text lie one after the other in its memory."""
+    columns = [_texts(column, name) for column, name in zip(batch.columns, batch.schema.names, strict=True)]
+    rows = pc.binary_join_element_wise(*columns, _large(","), null_handling="replace", null_replacement="")
+    lines = pc.binary_join_element_wise(rows, _large(""), _large("\n"))
+    _, offsets, data = lines.buffers()
+    first, last = memoryview(offsets).cast("q")[lines.offset], memoryview(offsets).cast("q")[lines.offset + len(lines)]
+    return memoryview(data)[first:last]
+
+
+def _large(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.large_string())
+
+
+def _texts(column: pa.Array, name: str) -> pa.Array:
+    """Return the texts of a column, as an array of large strings."""
+    column = _plain(column)
+    kind = column.type
+    if _is_text(kind):
+        return _quoted(column.cast(pa.large_string()))
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_date(kind) or pa.types.is_null(kind):
+        return column.cast(pa.date32() if pa.types.is_date(kind) else kind).cast(pa.large_string())
+    if pa.types.is_floating(kind):
+        return _floating(column)
+    if pa.types.is_decimal(kind):
+        return _decimal(column)
+    if pa.types.is_time(kind):
+        return _trimmed(column.cast(pa.time64("us")).cast(pa.large_string()), "")
+    if pa.types.is_timestamp(kind):
+        return _timestamp(column)
+    raise texts.without_text(name, str(kind))
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Undo what only stores values differently: dictionaries, and types that a driver made up."""
+    if isinstance(column, pa.ExtensionArray):
+        if isinstance(column.type, pa.UuidType):
+            return pa.array([str(value) if value else None for value in column.to_pylist()], pa.large_string())
+        return column.storage
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _quoted(column: pa.Array) -> pa.Array:
+    special = pc.or_(pc.match_substring_regex(column, _SPECIAL), pc.equal(column, ""))
+    if not pc.any(special).as_py():
+        return column
+    inner = pc.replace_substring(column, '"', '""')
+    quoted = pc.binary_join_element_wise(_large('"'), inner, _large('"'), _large(""))
+    return pc.if_else(special, quoted, column)
+
+
+def _floating(column: pa.Array) -> pa.Array:
+    written = column.cast(pa.large_string())
+    size = pc.abs(column)
+    # Between these bounds Arrow writes a number as PostgreSQL does.
+    upper = 1e9 if column.type.bit_width == 64 else 2.0**24
+    same = pc.or_(pc.and_(pc.greater_equal(size, 1e-4), pc.less(size, upper)), pc.equal(size, 0))
+    if pc.all(same).as_py() is not False:
+        return written
+    text = texts.floating if column.type.bit_width == 64 else _short_floating
+    return pa.array([None if value is None else text(value) for value in column.to_pylist()], pa.large_string())
+
+
+def _short_floating(value: float) -> str:
+    """Return a number of four bytes or less with the digits that it has, and not with those of the double."""
+    if not value or not math.isfinite(value):
+        return texts.floating(value)
+    step = math.ldexp(1.0, max(math.frexp(value)[1], -125) - 24)
+    return texts.floating(float(texts.fewest_digits(value, step)))
+
+
+def _decimal(column: pa.Array) -> pa.Array:
+    written = column.cast(pa.large_string())
+    if column.type.scale in range(7):
+        return written
+    # Arrow writes small numbers with an exponent.
+    return pa.array([None if value is None else format(value, "f") for value in column.to_pylist()], pa.large_string())
+
+
+def _timestamp(column: pa.Array) -> pa.Array:
+    if column.type.tz is None:
+        return _trimmed(column.cast(pa.timestamp("us"), safe=False).cast(pa.large_string()), "")
+    return _trimmed(column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.large_string()), "Z", "+00")
+
+
+def _trimmed(column: pa.Array, end: str, replacement: str = "") -> pa.Array:
+    """Cut the zeros at the end of the six digits after the second."""
+    return pc.replace_substring_regex(column, rf"\.?0*{end}$", replacement)

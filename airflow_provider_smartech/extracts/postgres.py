@@ -1,0 +1,131 @@
+"""PostgreSQL through psycopg2 or psycopg: the server writes the CSV itself, by ``COPY (query) TO STDOUT``."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts.extract import PIECE, Query, Sink, names_of
+
+BOOLEAN = 16
+SHORT_FLOAT = 700
+TIMESTAMP_WITH_TIME_ZONE = 1184
+
+# COPY of a query came with this version. Redshift, which speaks the same protocol, says that it is 8.0.2.
+OLDEST = 80200
+
+
+class CopyExtract:
+    """Reads a query of PostgreSQL."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @staticmethod
+    def suits(connection: Any) -> bool:
+        """Whether the connection is one of psycopg2 or psycopg to a server that knows the command."""
+        driver = type(connection).__module__.partition(".")[0]
+        return driver in ("psycopg2", "psycopg") and connection.info.server_version >= OLDEST
+
+    def send(self, query: Query, sink: Sink) -> None:
+        """Read the whole query and give its rows to the sink."""
+        with closing(self._cursor()) as cursor:
+            inner = _bound(cursor, query)
+            cursor.execute(f"SELECT * FROM ({inner}) AS query LIMIT 0")
+            names, types = names_of(cursor.description), [column[1] for column in cursor.description]
+            key = sink.begin(names)
+            cursor.execute("SHOW TimeZone")
+            in_utc = cursor.fetchone()[0] in ("UTC", "Etc/UTC")
+            columns = [_expression(name, kind, in_utc) for name, kind in zip(names, types, strict=True)]
+            wanted = "TRUE" if key is None else _has_key(names[key])
+            # The first column says whether the row has a key; COPY gives each row as a piece of its own.
+            copy = f"SELECT ({wanted} IS TRUE)::int, {', '.join(columns)} FROM ({inner}) AS query"
+            cursor.execute("SET DateStyle = 'ISO'")
+            lines = _Lines(sink)
+            _copy(cursor, f"COPY ({copy}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')", lines)
+            lines.flush()
+
+    def _cursor(self) -> Any:
+        """Return a cursor that gives tuples and binds parameters itself, whatever the connection's own does."""
+        if type(self._connection).__module__.startswith("psycopg2"):
+            from psycopg2.extensions import cursor
+
+            return self._connection.cursor(cursor_factory=cursor)
+        from psycopg import ClientCursor
+        from psycopg.rows import tuple_row
+
+        return ClientCursor(self._connection, row_factory=tuple_row)
+
+
+class _Lines:
+    """Gathers the lines that COPY gives, and hands them to the sink in larger pieces."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lines = bytearray()
+        self._rows = 0
+        self._without_key = 0
+        self._room = self._sink.room or 0
+
+    def write(self, line: bytes | memoryview) -> None:
+        """Take one row, called a million times."""
+        if line[0] == _NO:
+            self._without_key += 1
+            return
+        self._lines += line[2:]
+        self._rows += 1
+        if self._rows == self._room or len(self._lines) >= PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on what has been gathered."""
+        if self._without_key:
+            self._sink.skip(self._without_key)
+        if self._rows:
+            self._sink.add(self._lines, self._rows)
+        self._begin()
+
+
+_NO = ord("0")
+
+
+def _bound(cursor: Any, query: Query) -> str:
+    if query.parameters is None:
+        return query.sql
+    bound = cursor.mogrify(query.sql, query.parameters)
+    return bound.decode() if isinstance(bound, bytes) else str(bound)
+
+
+def _copy(cursor: Any, statement: str, lines: _Lines) -> None:
+    if hasattr(cursor, "copy_expert"):
+        cursor.copy_expert(statement, lines)
+        return
+    with cursor.copy(statement) as copy:
+        for line in copy:
+            lines.write(line)
+
+
+def _expression(name: str, kind: int, in_utc: bool) -> str:
+    column = _quoted(name)
+    if kind == BOOLEAN:
+        return f"{column}::text"
+    if kind == SHORT_FLOAT:
+        # With the same digits, but in the form of all other floating-point numbers.
+        return f"{column}::text::float8"
+    if kind == TIMESTAMP_WITH_TIME_ZONE and not in_utc:
+        # The session's time zone stays as it is: the query itself may depend on it.
+        return f"({column} AT TIME ZONE 'UTC')::text || '+00'"
+    return column
+
+
+def _has_key(name: str) -> str:
+    blanks = "".join(f"\\x{ord(character):02x}" for character in texts.BLANKS)
+    return f"btrim({_quoted(name)}::text, E'{blanks}') <> ''"
+
+
+def _quoted(name: str) -> str:
+    return 'query."{}"'.format(name.replace('"', '""'))

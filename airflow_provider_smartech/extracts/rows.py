@@ -1,0 +1,70 @@
+"""Any DB-API driver: rows by ``fetchmany``, from a server-side cursor where the driver has one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts.extract import ROWS, Query, Sink, names_of
+
+
+class RowsExtract:
+    """Reads a query row by row through a DB-API connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def send(self, query: Query, sink: Sink) -> None:
+        """Read the whole query and give its rows to the sink."""
+        with closing(cursor_of(self._connection)) as cursor:
+            cursor.execute(query.sql, *query.arguments)
+            # Some server-side cursors know their columns only after the first rows.
+            rows = cursor.fetchmany(ROWS)
+            names = names_of(cursor.description)
+            key = sink.begin(names)
+            while rows:
+                for part in _fitting(_with_key(rows, key, sink), sink):
+                    sink.add(texts.lines(part, names), len(part))
+                rows = cursor.fetchmany(ROWS)
+
+
+def cursor_of(connection: Any) -> Any:
+    """Return a cursor that leaves the result on the server: some drivers' ordinary ones fetch it whole."""
+    driver = type(connection).__module__.partition(".")[0]
+    name = f"smartech_{uuid.uuid4().hex}"
+    if driver == "psycopg2":
+        from psycopg2.extensions import cursor
+
+        return connection.cursor(name, cursor_factory=cursor)
+    if driver == "psycopg":
+        from psycopg.rows import tuple_row
+
+        return connection.cursor(name, row_factory=tuple_row)
+    if driver == "MySQLdb":
+        from MySQLdb.cursors import SSCursor
+
+        return connection.cursor(SSCursor)
+    if driver == "pymysql":
+        from pymysql.cursors import SSCursor
+
+        return connection.cursor(SSCursor)
+    return connection.cursor()
+
+
+def _with_key(rows: Sequence[Sequence[Any]], key: int | None, sink: Sink) -> Sequence[Sequence[Any]]:
+    if key is None:
+        return rows
+    kept = [row for row in rows if not texts.is_blank(row[key])]
+    sink.skip(len(rows) - len(kept))
+    return kept
+
+
+def _fitting(rows: Sequence[Sequence[Any]], sink: Sink) -> Iterator[Sequence[Sequence[Any]]]:
+    """Cut rows into parts that fit into the sink's files."""
+    while rows:
+        part = rows if sink.room is None else rows[: sink.room]
+        yield part
+        rows = rows[len(part) :]

