@@ -1,7 +1,9 @@
-"""The operator that submits a hosted CSV of contacts to Smartech."""
+"""The operator that submits a hosted CSV of contacts to Smartech, and what all operators that submit share."""
 
 from __future__ import annotations
 
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+log = logging.getLogger(__name__)
 
-class SmartechBulkUploadOperator(BaseOperator):
-    """Submits a hosted CSV of contacts to Smartech and pushes its ``requestid`` to XCom.
 
-    Smartech loads the file in the background after the answer. Unless ``callback`` is given, the request carries a
+class SmartechBaseOperator(BaseOperator, ABC):
+    """Submits hosted CSVs of contacts to Smartech; a subclass says which. Returns the requestid.
+
+    Rests on Smartech's page "Add Bulk Contact".
+
+    Smartech loads the files in the background after the answer. Unless ``callback`` is given, each request carries a
     callback of this provider's own, by which ``SmartechBulkUploadSensor``, or this task with
     ``wait_for_completion``, learns that the upload is complete.
 
@@ -34,10 +40,6 @@ class SmartechBulkUploadOperator(BaseOperator):
     again only if that failed, was never accepted, or its outcome is unknown and ``on_unknown_outcome`` allows it.
     Clearing a task that handed over its requestid uploads anew.
 
-    Rests on Smartech's page "Add Bulk Contact".
-
-    :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed link must stay valid for
-        hours. Its query is never shown.
     :param listid: number of the list to add the contacts to.
     :param notifyemail: e-mail address that Smartech notifies at completion.
     :param callback: a ping-back URL of your own, instead of this provider's; the end of the upload is then not
@@ -58,13 +60,12 @@ class SmartechBulkUploadOperator(BaseOperator):
     :raises UploadTimeout: no ping-back came in time.
     """
 
-    template_fields: Sequence[str] = ("path", "listid", "notifyemail", "callback", "smartech_conn_id")
+    template_fields: Sequence[str] = ("listid", "notifyemail", "callback", "smartech_conn_id")
     ui_color = "#fde8d7"
 
     def __init__(
         self,
         *,
-        path: str,
         listid: int | str | None = None,
         notifyemail: str | None = None,
         callback: str | None = None,
@@ -78,7 +79,6 @@ class SmartechBulkUploadOperator(BaseOperator):
         super().__init__(**kwargs)
         if on_unknown_outcome not in ("resubmit", "fail"):
             raise ValueError(f"on_unknown_outcome must be 'resubmit' or 'fail'; got {on_unknown_outcome!r}")
-        self.path: str | SecretUrl = path
         self.listid = listid
         self.notifyemail = notifyemail
         self.callback: str | SecretStr | None = callback
@@ -88,35 +88,71 @@ class SmartechBulkUploadOperator(BaseOperator):
         self.timeout = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
         self.on_unknown_outcome = on_unknown_outcome
 
-    def execute(self, context: Context) -> str:
-        """Submit the file, or take what an earlier try submitted, and return its requestid."""
-        parameters = BulkUploadParameters.check(self.path, self.listid, self.notifyemail, self.callback)
+    @abstractmethod
+    def hosted(self, submission: Submission) -> Sequence[str | SecretUrl]:
+        """Return the URLs of the files to submit, each for an upload of its own."""
+
+    def announce(self, uploads: Sequence[Upload], context: Context) -> None:
+        """Push to XCom what is known when all uploads are submitted, before they are waited for."""
+        context["ti"].xcom_push(key="requestid", value=uploads[0].requestid)
+
+    def outcome(self, uploads: Sequence[Upload], submission: Submission) -> Any:
+        """Return what the task is to return. It has done its part: if it waits, all uploads are complete."""
+        return uploads[0].requestid
+
+    def request(self, path: str | SecretUrl) -> BulkUploadParameters:
+        """Return what Smartech is asked for one file.
+
+        :raises SmartechInvalidParameter: one of the parameters is wrong.
+        """
+        return BulkUploadParameters.check(path, self.listid, self.notifyemail, self.callback)
+
+    def execute(self, context: Context) -> Any:
+        """Submit the files, or take what an earlier try submitted, and wait for them if that is asked for."""
         wait = Wait(timeout=self.timeout)
         submission = self._submission(context, wait)
-        upload = submission.send(parameters)
-        context["ti"].xcom_push(key="requestid", value=upload.requestid)
+        files = [self.request(path) for path in self.hosted(submission)]
+        uploads = [submission.send(parameters, part) for part, parameters in enumerate(files)]
+        self.announce(uploads, context)
         if not self.wait_for_completion:
-            return self._hand_over(submission, upload)
-        if self.deferrable and not wait.has_ended(upload):
-            self.defer(trigger=wait.trigger(upload), method_name="execute_complete", timeout=wait.backstop)
-        return self._finish(submission, wait, wait.block(upload))
+            return self._hand_over(uploads, submission)
+        if self.deferrable and not all(map(wait.has_ended, uploads)):
+            self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
+        return self._finish(wait.block(uploads), submission, wait)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
         wait = Wait(timeout=self.timeout)
-        return self._finish(self._submission(context, wait), wait, wait.resume(event))
+        return self._finish(wait.resume(event), self._submission(context, wait), wait)
 
-    def _finish(self, submission: Submission, wait: Wait, upload: Upload) -> str:
-        try:
-            wait.conclude(upload)
-        except (UploadNotCompleted, UploadTimeout):
-            submission.hand_over(upload, "not completed")
-            raise
-        return self._hand_over(submission, upload)
+    def _submission(self, context: Context, wait: Wait) -> Submission:
+        return Submission(
+            hook=SmartechHook(self.smartech_conn_id),
+            store=wait.store,
+            settings=wait.settings,
+            task=task_try(context),
+            waits=self.wait_for_completion,
+            on_unknown_outcome=self.on_unknown_outcome,
+        )
 
-    def _hand_over(self, submission: Submission, upload: Upload) -> str:
-        submission.hand_over(upload, "handed over")
-        return upload.requestid
+    def _finish(self, uploads: Sequence[Upload], submission: Submission, wait: Wait) -> Any:
+        failures: list[UploadNotCompleted | UploadTimeout] = []
+        for upload in uploads:
+            try:
+                wait.conclude(upload)
+            except (UploadNotCompleted, UploadTimeout) as failure:
+                failures.append(failure)
+                submission.hand_over(upload, "not completed")
+        for other in failures[1:]:
+            log.error("%s", other)
+        if failures:
+            raise failures[0]
+        return self._hand_over(uploads, submission)
+
+    def _hand_over(self, uploads: Sequence[Upload], submission: Submission) -> Any:
+        for upload in uploads:
+            submission.hand_over(upload, "handed over")
+        return self.outcome(uploads, submission)
 
     def _do_render_template_fields(
         self,
@@ -128,19 +164,40 @@ class SmartechBulkUploadOperator(BaseOperator):
     ) -> None:
         """Render as usual, then hide what Airflow must not store or show as a rendered template."""
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-        if isinstance(self.path, str):
-            self.path = SecretUrl(self.path)
-            mask(self.path.secrets())
         if isinstance(self.callback, str):
             mask([self.callback])
             self.callback = SecretStr(self.callback)
 
-    def _submission(self, context: Context, wait: Wait) -> Submission:
-        return Submission(
-            hook=SmartechHook(self.smartech_conn_id),
-            store=wait.store,
-            settings=wait.settings,
-            task=task_try(context),
-            waits=self.wait_for_completion,
-            on_unknown_outcome=self.on_unknown_outcome,
-        )
+
+class SmartechBulkUploadOperator(SmartechBaseOperator):
+    """Submits a hosted CSV of contacts to Smartech and pushes its ``requestid`` to XCom.
+
+    The other parameters, the retries and the errors are those of ``SmartechBaseOperator``.
+
+    :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed link must stay valid for
+        hours. Its query is never shown.
+    """
+
+    template_fields: Sequence[str] = ("path", *SmartechBaseOperator.template_fields)
+
+    def __init__(self, *, path: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path: str | SecretUrl = path
+
+    def hosted(self, submission: Submission) -> Sequence[str | SecretUrl]:
+        """Return the one file."""
+        return [self.path]
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render as usual, then hide the query of the path."""
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if isinstance(self.path, str):
+            self.path = SecretUrl(self.path)
+            mask(self.path.secrets())

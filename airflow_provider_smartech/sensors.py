@@ -77,7 +77,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         """Finish after the deferred wait; the upload store has the last word on what happened."""
         wait = self._wait()
         try:
-            return wait.conclude(wait.resume(event))
+            [upload] = wait.resume(event)
+            return wait.conclude(upload)
         except UploadTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
 
@@ -93,7 +94,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         upload = wait.find(self._checked_requestid())
         summary = wait.look(upload)
         if summary is None:
-            self.defer(trigger=wait.trigger(upload), method_name="execute_complete", timeout=wait.backstop)
+            self.defer(trigger=wait.trigger([upload]), method_name="execute_complete", timeout=wait.backstop)
         return summary
 
     def _execute_here(self, context: Context) -> Any:

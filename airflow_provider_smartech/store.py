@@ -8,6 +8,7 @@
                        /pingback-<time>-<id>.json  one file for each call of the callback
     requestids/<hash>/<key>                        finds an upload by its requestid
     tasks/<task instance>/<key>                    finds what earlier tries of a task sent
+    stagings/<task instance>/<time>.json           finds the files that earlier tries of a task staged
     arrivals/<five minutes>/<time>_<key>_<id>      tells waiters which uploads have news
 
 Every file is written once and whole under a name of its own, so that writers cannot undo each other's work.
@@ -34,6 +35,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.redaction import without_queries
 from airflow_provider_smartech.settings import upload_store
+from airflow_provider_smartech.staging import Staging
 from airflow_provider_smartech.uploads import KEY, Answer, Handover, PingBack, Record, TaskTry, Upload
 
 BUCKET = timedelta(minutes=5)
@@ -42,7 +44,7 @@ CLOCK_SKEW = timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
 
-Document = TypeVar("Document", bound=BaseModel)
+AnyDocument = TypeVar("AnyDocument", bound=BaseModel)
 
 
 class UploadStore:
@@ -104,10 +106,10 @@ class UploadStore:
         if "record.json" not in names:
             raise UploadUnknown(key, self.shown_url)
         return Upload(
-            record=self._load(Record, key, "record.json"),
-            answer=_last(self._load(Answer, key, name) for name in names if name.startswith("answer-")),
-            handover=_last(self._load(Handover, key, name) for name in names if name.startswith("handover-")),
-            pingbacks=tuple(self._load(PingBack, key, name) for name in names if name.startswith("pingback-")),
+            record=self._load(Record, folder, "record.json"),
+            answer=_last(self._load(Answer, folder, name) for name in names if name.startswith("answer-")),
+            handover=_last(self._load(Handover, folder, name) for name in names if name.startswith("handover-")),
+            pingbacks=tuple(self._load(PingBack, folder, name) for name in names if name.startswith("pingback-")),
         )
 
     def find(self, requestid: str) -> Upload:
@@ -130,6 +132,16 @@ class UploadStore:
             if upload.record.task and upload.record.task.try_number < task.try_number
         ]
         return [upload for *_, upload in sorted(uploads, key=lambda found: found[:2], reverse=True)]
+
+    def staged(self, staging: Staging) -> None:
+        """Keep which files a task has staged."""
+        self._write(f"stagings/{staging.task.instance()}/{_stamp(staging.at)}.json", staging)
+
+    def last_staging(self, task: TaskTry) -> Staging | None:
+        """Return what the tries of this task instance have staged last."""
+        folder = f"stagings/{task.instance()}"
+        names = [name for name in self._names(folder) if name.endswith(".json")]
+        return self._load(Staging, folder, names[-1]) if names else None
 
     def _recorded(self, folder: str) -> list[Upload]:
         """Read the uploads that a folder of marks names, those aside that were removed since."""
@@ -202,8 +214,9 @@ class UploadStore:
             return bytes(self._root.fs.cat_file(self._path(name)))
         return None
 
-    def _load(self, document: type[Document], key: str, file: str) -> Document:
-        content = self._read(f"{_folder(key)}/{file}")
+    def _load(self, document: type[AnyDocument], folder: str, file: str) -> AnyDocument:
+        content = self._read(f"{folder}/{file}")
+        key = folder.rpartition("/")[2]
         if content is None:
             raise UploadRecordUnreadable(key, file, "it is gone")
         try:

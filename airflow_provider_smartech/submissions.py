@@ -40,7 +40,7 @@ OnUnknownOutcome = Literal["resubmit", "fail"]
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One upload that one task instance is to send, and must not send twice without saying so.
+    """The uploads that one task instance is to send, and must not send twice without saying so.
 
     ``waits``: the task itself waits for the ping-back, so it needs a callback of ours.
     """
@@ -52,20 +52,36 @@ class Submission:
     waits: bool
     on_unknown_outcome: OnUnknownOutcome
 
-    def send(self, parameters: BulkUploadParameters) -> Upload:
+    def check(self) -> None:
+        """See that an upload can be sent at all.
+
+        :raises SmartechConfigurationError: the connection or ``[smartech]`` is wrong.
+        """
+        self.hook.check()
+        if self.waits and not self.settings.callback_base_url:
+            raise _no_callback()
+
+    def send(self, parameters: BulkUploadParameters, part: int = 0) -> Upload:
         """Return the upload: an earlier try's where that is under way or done, else a new one.
+
+        ``part`` tells the uploads of one task apart.
 
         :raises SmartechOutcomeUnknown: nothing is known of an earlier try's upload, and ``on_unknown_outcome`` is
             ``fail``; or this try got no clear answer.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
-        for earlier in self.store.earlier(self.task):
-            if self._state(earlier) is State.NOT_ACCEPTED:
-                continue
-            if self._stands(earlier, parameters):
-                return self._take(earlier)
-            break
-        return self._submit(parameters)
+        earlier = self.standing(parameters, part)
+        return self._take(earlier) if earlier else self._submit(parameters, part)
+
+    def standing(self, parameters: BulkUploadParameters, part: int = 0) -> Upload | None:
+        """Return the earlier try's upload that need not be sent again, None if there is none.
+
+        :raises SmartechOutcomeUnknown: nothing is known of it, and ``on_unknown_outcome`` is ``fail``.
+        """
+        for earlier in self.store.earlier(self.task.for_part(part)):
+            if self._state(earlier) is not State.NOT_ACCEPTED:
+                return earlier if self._stands(earlier, parameters) else None
+        return None
 
     def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
         """Keep that this task has done its part for the upload."""
@@ -124,7 +140,7 @@ class Submission:
             return requestid
         return requestid if known.key == earlier.key else earlier.key
 
-    def _submit(self, parameters: BulkUploadParameters) -> Upload:
+    def _submit(self, parameters: BulkUploadParameters, part: int) -> Upload:
         upload_id = new_upload_id()
         tracked, parameters = self._with_callback(parameters, upload_id)
         self.hook.check()
@@ -135,7 +151,7 @@ class Submission:
             fingerprint=parameters.fingerprint(),
             smartech_conn_id=self.hook.smartech_conn_id,
             tracked=tracked,
-            task=self.task,
+            task=self.task.for_part(part),
         )
         self.store.create(record)
         return Upload(record=record, answer=self._ask(record, parameters))
@@ -165,16 +181,20 @@ class Submission:
             mask([upload_id])
             return True, parameters.with_callback(f"{base}/pingback/{upload_id}")
         if self.waits:
-            raise SmartechConfigurationError(
-                "Waiting for completion needs this provider's callback: leave `callback` unset and set "
-                "[smartech] callback_base_url (or [api] base_url) to where Smartech's servers reach Airflow."
-            )
+            raise _no_callback()
         if parameters.callback is None:
             log.warning(
                 "The upload is sent without a callback, so nobody will know when it is complete: "
                 "set [smartech] callback_base_url (or [api] base_url)."
             )
         return False, parameters
+
+
+def _no_callback() -> SmartechConfigurationError:
+    return SmartechConfigurationError(
+        "Waiting for completion needs this provider's callback: leave `callback` unset and set "
+        "[smartech] callback_base_url (or [api] base_url) to where Smartech's servers reach Airflow."
+    )
 
 
 def task_try(context: Context) -> TaskTry:

@@ -24,23 +24,23 @@ Result = TypeVar("Result")
 
 
 class SmartechBulkUploadTrigger(BaseTrigger):
-    """Waits until the ping-backs say that an upload has ended, or until a moment has come.
+    """Waits until the ping-backs say that uploads have ended, all of them, or until a moment has come.
 
-    Its event says which, ``{"key": …, "event": "ended" | "timed out" | "error", "message": …}``; what the
+    Its event says which, ``{"keys": […], "event": "ended" | "timed out" | "error", "message": …}``; what the
     ping-backs say, the task reads from the upload store itself.
 
-    :param key: the upload's key in the upload store.
+    :param keys: the uploads' keys in the upload store.
     :param deadline: when to give up, in seconds since the epoch.
     """
 
-    def __init__(self, key: str, deadline: float) -> None:
+    def __init__(self, keys: list[str], deadline: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.key = key
+        self.keys = keys
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path and the arguments from which another triggerer makes this trigger again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"key": self.key, "deadline": self.deadline}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"keys": self.keys, "deadline": self.deadline}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event, after one interval at the earliest."""
@@ -50,12 +50,13 @@ class SmartechBulkUploadTrigger(BaseTrigger):
             # Airflow fails a task that resumes before the executor has reported its deferral, which can take seconds.
             await asyncio.sleep(poll.interval)
             async with asyncio.timeout(max(0.0, self.deadline - datetime.now(UTC).timestamp())):
-                await poll.wait(self.key)
+                for key in self.keys:
+                    await poll.wait(key)
         except TimeoutError:
             event = "timed out"
         except SmartechError as error:
             event, message = "error", str(error)
-        yield TriggerEvent({"key": self.key, "event": event, "message": message})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"keys": self.keys, "event": event, "message": message})  # type: ignore[no-untyped-call]
 
 
 class Poll:

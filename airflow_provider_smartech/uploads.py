@@ -55,7 +55,7 @@ class State(StrEnum):
         return self in (State.COMPLETED, State.FAILED, State.UNRECOGNISED)
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
     """A file of the store: written once, never changed."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -64,7 +64,7 @@ class _Document(BaseModel):
 
 
 class TaskTry(BaseModel):
-    """One try of one task instance.
+    """One try of one task instance; ``part`` tells its uploads apart where it makes several.
 
     Clearing a task changes ``max_tries`` or ``clear_number``, a retry does not. A DAG run that was deleted and made
     again under the same name has another ``run_started``.
@@ -76,15 +76,20 @@ class TaskTry(BaseModel):
     run_id: str
     task_id: str
     map_index: int = -1
+    part: int = 0
     try_number: int
     max_tries: int
     clear_number: int = 0
     run_started: AwareDatetime | None = None
 
     def instance(self) -> str:
-        """Return what all tries of the task instance share, as a name that is safe in any store."""
-        parts = [self.dag_id, self.run_id, self.task_id, self.map_index]
+        """Return what all tries of the task instance share for one upload, as a name that is safe in any store."""
+        parts = [self.dag_id, self.run_id, self.task_id, self.map_index, self.part]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+    def for_part(self, part: int) -> TaskTry:
+        """Return the same try, for another of its uploads."""
+        return self.model_copy(update={"part": part})
 
     def follows(self, earlier: TaskTry) -> bool:
         """Whether that was surely an earlier try in the same DAG run, and not in one of the same name."""
@@ -97,7 +102,7 @@ class TaskTry(BaseModel):
         return rounds[0] == rounds[1] and self.try_number > earlier.try_number
 
 
-class Record(_Document):
+class Record(Document):
     """What is known before the request is sent.
 
     ``path`` is without its query, ``fingerprint`` tells the same file and list again; ``tracked``: our callback was
@@ -113,21 +118,21 @@ class Record(_Document):
     task: TaskTry | None = None
 
 
-class Answer(_Document):
+class Answer(Document):
     """How the request ended; ``requestid`` only where Smartech accepted it."""
 
     outcome: Literal["accepted", "not accepted", "unknown"]
     requestid: str | None = None
 
 
-class Handover(_Document):
+class Handover(Document):
     """The submitting task has done its part: it gave on the requestid, or waited and the upload did not complete."""
 
     reason: Literal["handed over", "not completed"]
     task: TaskTry
 
 
-class PingBack(_Document):
+class PingBack(Document):
     """One call of the callback; ``payload`` is what it carried, without secrets."""
 
     payload: JsonValue = None

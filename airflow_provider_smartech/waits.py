@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,15 +70,19 @@ class Wait:
     def _progress(self, upload: Upload) -> Progress:
         return upload.progress(self.settings.statuses, self.settings.pingbacks_expected)
 
-    def trigger(self, upload: Upload) -> SmartechBulkUploadTrigger:
-        """Return the trigger that waits for this upload, from now on."""
+    def trigger(self, uploads: Sequence[Upload]) -> SmartechBulkUploadTrigger:
+        """Return the trigger that waits for all these uploads, from now on."""
         deadline = datetime.now(UTC) + self.timeout
-        log.info("Waiting for Smartech to complete upload %s, until %s at most.", upload.requestid, deadline)
-        return SmartechBulkUploadTrigger(upload.key, deadline.timestamp())
+        names = ", ".join(upload.requestid for upload in uploads)
+        log.info("Waiting for Smartech to complete upload %s, until %s at most.", names, deadline)
+        return SmartechBulkUploadTrigger([upload.key for upload in uploads], deadline.timestamp())
 
-    def block(self, upload: Upload) -> Upload:
-        """Wait here and return the upload as it is when it has ended, or when the time is over."""
+    def block(self, uploads: Sequence[Upload]) -> list[Upload]:
+        """Wait here and return the uploads as they are when all have ended, or when the time is over."""
         deadline = time.monotonic() + self.timeout.total_seconds()
+        return [self._until(upload, deadline) for upload in uploads]
+
+    def _until(self, upload: Upload, deadline: float) -> Upload:
         while not self.has_ended(upload) and (left := deadline - time.monotonic()) > 0:
             try:
                 upload = self.store.read(upload.key)
@@ -89,23 +94,25 @@ class Wait:
                 time.sleep(min(self.settings.poll_interval, left))
         return upload
 
-    def resume(self, event: dict[str, Any] | None) -> Upload:
-        """Return the upload that a trigger's event is about, as the store has it now.
+    def resume(self, event: dict[str, Any] | None) -> list[Upload]:
+        """Return the uploads that a trigger's event is about, as the store has them now.
 
         :raises WaitBroken: the event is missing, says nothing that is known, or is not what the store says.
         """
         known = isinstance(event, dict) and event.get("event") in ("ended", "timed out", "error")
-        if not known or event is None or not isinstance(event.get("key"), str):
+        keys = event.get("keys") if known and event else None
+        if event is None or not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise WaitBroken(f"The trigger came back with an event that says nothing: {event!r}.")
-        upload = self.store.read(event["key"])
-        if event["event"] == "error" and not self.has_ended(upload):
-            raise WaitBroken(f"Waiting for upload {upload.requestid} broke off: {event.get('message')}")
-        if event["event"] == "ended" and not self.has_ended(upload):
+        uploads = [self.store.read(key) for key in keys]
+        unfinished = next((upload.requestid for upload in uploads if not self.has_ended(upload)), None)
+        if event["event"] == "error" and unfinished:
+            raise WaitBroken(f"Waiting for upload {unfinished} broke off: {event.get('message')}")
+        if event["event"] == "ended" and unfinished:
             raise WaitBroken(
-                f"The triggerer says that upload {upload.requestid} has ended, but by this worker's settings it has "
+                f"The triggerer says that upload {unfinished} has ended, but by this worker's settings it has "
                 "not. Give both the same [smartech] section, and restart the triggerer after a change."
             )
-        return upload
+        return uploads
 
     def conclude(self, upload: Upload) -> dict[str, Any]:
         """Return the summary of an upload that was waited for.

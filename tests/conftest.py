@@ -18,6 +18,7 @@ import uuid  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import boto3  # noqa: E402
 import pytest  # noqa: E402
@@ -98,19 +99,27 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def s3_folder(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh bucket with a prefix, reached through the Airflow connection ``s3_test``."""
+def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of S3, and the Airflow connections ``aws_default`` and ``s3_test`` to the same."""
     extra = {"endpoint_url": moto, "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_S3_TEST", json.dumps(connection))
-    bucket = f"bucket-{uuid.uuid4().hex}"
-    boto3.client(
-        "s3",
-        endpoint_url=moto,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test-secret",
-    ).create_bucket(Bucket=bucket)
+    for name in ("AWS_DEFAULT", "S3_TEST"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test-secret"}
+    return boto3.client("s3", endpoint_url=moto, region_name="us-east-1", **keys)
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    """A fresh bucket."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def s3_folder(bucket: str) -> str:
+    """A prefix of a fresh bucket, reached through the Airflow connection ``s3_test``."""
     return f"s3://s3_test@{bucket}/prefix"
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import httpx
 import pytest
 
@@ -20,14 +18,6 @@ from tests.servers import eventually
 pytestmark = pytest.mark.airflow
 
 DAGS = Path(__file__).parent / "dags"
-
-
-@pytest.fixture
-def bucket(moto: str) -> str:
-    name = f"bucket-{uuid.uuid4().hex}"
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test-secret"}
-    boto3.client("s3", endpoint_url=moto, region_name="us-east-1", **keys).create_bucket(Bucket=name)
-    return name
 
 
 @pytest.fixture

@@ -234,12 +234,23 @@ def test_a_deferred_wait_tells_airflow_only_the_key_and_the_deadline(sandbox: Sa
     sandbox.faults = frozenset({Fault.PINGBACK_LATE})
     with pytest.raises(TaskDeferred) as deferred:
         operator(csv_url, wait_for_completion=True, deferrable=True, timeout=60).execute(context())
-    assert deferred.value.trigger.serialize()[1].keys() == {"key", "deadline"}
+    assert deferred.value.trigger.serialize()[1].keys() == {"keys", "deadline"}
     assert deferred.value.timeout == timedelta(minutes=11)
     sandbox.release()
 
 
-@pytest.mark.parametrize("event", [None, {}, {"key": 7, "event": "ended"}, {"event": "ended"}, "ended"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        {},
+        {"keys": [7], "event": "ended"},
+        {"keys": [], "event": "ended"},
+        {"keys": "k", "event": "ended"},
+        {"event": "ended"},
+        "ended",
+    ],
+)
 def test_an_event_that_says_nothing_is_never_green(store: UploadStore, csv_url: str, event: Any) -> None:
     with pytest.raises(WaitBroken):
         operator(csv_url, wait_for_completion=True).execute_complete(context(), event)
@@ -259,9 +270,9 @@ def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
         ("?", WaitBroken),
     ):
         with pytest.raises(error):
-            task.execute_complete(context(), {"key": key, "event": event, "message": "m"})
+            task.execute_complete(context(), {"keys": [key], "event": event, "message": "m"})
     with pytest.raises(UploadUnknown):
-        task.execute_complete(context(), {"key": key[:-4] + "0000", "event": "ended"})
+        task.execute_complete(context(), {"keys": [key[:-4] + "0000"], "event": "ended"})
 
 
 def test_a_damaged_record_is_an_error_that_names_the_file(

@@ -177,7 +177,7 @@ def test_a_skip_says_why(store: UploadStore, deferrable: bool, way: str, request
         run(sensor(requestid, deferrable=deferrable, **{way: True}))
 
 
-@pytest.mark.parametrize("event", [None, {}, {"event": "ended"}, {"key": "k", "event": "fine"}])
+@pytest.mark.parametrize("event", [None, {}, {"event": "ended"}, {"keys": ["k"], "event": "fine"}])
 def test_an_event_that_says_nothing_is_never_green(store: UploadStore, event: Any) -> None:
     with pytest.raises(WaitBroken):
         sensor("r").execute_complete(context(), event)

@@ -27,7 +27,7 @@ def created(store: UploadStore) -> str:
 
 
 def trigger(key: str, seconds: float = 30.0) -> SmartechBulkUploadTrigger:
-    made = rebuilt(SmartechBulkUploadTrigger(key, datetime.now(UTC).timestamp() + seconds))
+    made = rebuilt(SmartechBulkUploadTrigger([key], datetime.now(UTC).timestamp() + seconds))
     assert isinstance(made, SmartechBulkUploadTrigger)
     return made
 
@@ -49,7 +49,7 @@ def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
 
 
 def test_it_is_rebuilt_from_what_it_serializes() -> None:
-    original = SmartechBulkUploadTrigger("20260101-" + "a" * 40, 12.5)
+    original = SmartechBulkUploadTrigger(["20260101-" + "a" * 40], 12.5)
     again = rebuilt(original)
     assert again.serialize() == original.serialize()
     assert again is not original
@@ -61,7 +61,7 @@ def test_no_event_comes_before_one_interval_is_over(store: UploadStore, monkeypa
     key = created(store)
     store.add_pingback(key, DONE)
     began = datetime.now(UTC)
-    assert run_trigger(trigger(key)) == {"key": key, "event": "ended", "message": ""}
+    assert run_trigger(trigger(key)) == {"keys": [key], "event": "ended", "message": ""}
     assert run_trigger(trigger(created(store), 0.0))["event"] == "timed out"
     assert (datetime.now(UTC) - began).total_seconds() >= 1.0
 
@@ -120,7 +120,7 @@ def test_two_triggers_may_wait_for_one_upload(store: UploadStore) -> None:
         store.add_pingback(key, news({"status": "completed"}))
 
     first, second, _ = together(first_event(trigger(key)), first_event(trigger(key)), ping())
-    assert first == second == {"key": key, "event": "ended", "message": ""}
+    assert first == second == {"keys": [key], "event": "ended", "message": ""}
 
 
 def test_a_round_costs_the_same_however_many_wait(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:

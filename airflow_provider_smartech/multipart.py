@@ -1,0 +1,105 @@
+"""Writing one S3 object of unknown length while its content is made, with a few bounded buffers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_provider_smartech.errors import ContactsStorageError
+
+# S3 takes parts from 5 MiB on, and 10,000 of them.
+PART = 8 << 20
+UNDER_WAY = 2
+
+
+class MultipartUpload:
+    """An object that grows; nothing of it can be seen before ``complete``.
+
+    While one part is gathered, ``UNDER_WAY`` others at most are sent, each in a thread.
+
+    :param arguments: what S3 is told of the object besides its name, such as ``ServerSideEncryption``.
+    """
+
+    def __init__(self, client: Any, bucket: str, key: str, arguments: dict[str, Any]) -> None:
+        self.bytes = 0
+        self._client = client
+        self._object = {"Bucket": bucket, "Key": key}
+        self._arguments = arguments
+        self._buffer = bytearray()
+        self._upload: dict[str, str] = {}
+        self._parts: list[dict[str, Any]] = []
+        self._sending: deque[Future[dict[str, Any]]] = deque()
+        self._threads = ThreadPoolExecutor(UNDER_WAY, thread_name_prefix="multipart")
+
+    def write(self, content: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes.
+
+        :raises ContactsStorageError: S3 did not take a part.
+        """
+        self.bytes += len(content)
+        self._buffer += content
+        if len(self._buffer) >= PART:
+            self._send()
+
+    def complete(self) -> None:
+        """Make the object visible.
+
+        :raises ContactsStorageError: S3 did not take all of it.
+        """
+        with storage_errors(self._object):
+            if not self._upload:
+                self._client.put_object(**self._object, **self._arguments, Body=self._buffer)
+            else:
+                if self._buffer:
+                    self._send()
+                self._wait(0)
+                parts = {"Parts": self._parts}
+                self._client.complete_multipart_upload(**self._object, **self._upload, MultipartUpload=parts)
+        self._threads.shutdown()
+
+    def abort(self) -> None:
+        """Leave nothing behind of an object that is not complete.
+
+        :raises ContactsStorageError: S3 did not remove the parts.
+        """
+        # A part that arrives after the abort would stay.
+        self._threads.shutdown(cancel_futures=True)
+        if self._upload:
+            with storage_errors(self._object):
+                self._client.abort_multipart_upload(**self._object, **self._upload)
+
+    def _send(self) -> None:
+        with storage_errors(self._object):
+            if not self._upload:
+                answer = self._client.create_multipart_upload(**self._object, **self._arguments)
+                self._upload = {"UploadId": answer["UploadId"]}
+            self._wait(UNDER_WAY - 1)
+            number = len(self._parts) + len(self._sending) + 1
+            self._sending.append(self._threads.submit(self._send_part, number, self._buffer))
+        self._buffer = bytearray()
+
+    def _wait(self, left: int) -> None:
+        while len(self._sending) > left:
+            self._parts.append(self._sending.popleft().result())
+
+    def _send_part(self, number: int, content: bytearray) -> dict[str, Any]:
+        answer = self._client.upload_part(**self._object, **self._upload, PartNumber=number, Body=content)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+
+@contextmanager
+def storage_errors(where: dict[str, str]) -> Iterator[None]:
+    """Turn what S3's client raises into one error."""
+    # Imported late: boto3 is slow to import, and DAG files are parsed often.
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    url = f"s3://{where['Bucket']}/{where['Key']}"
+    try:
+        yield
+    except ClientError as error:
+        raise ContactsStorageError(url, str(error.response.get("Error", {}).get("Code", "unknown"))) from error
+    except BotoCoreError as error:
+        raise ContactsStorageError(url, type(error).__name__) from error

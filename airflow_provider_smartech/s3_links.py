@@ -1,0 +1,120 @@
+"""Links to S3 objects by which Smartech's servers can fetch them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError
+from airflow_provider_smartech.multipart import storage_errors
+from airflow_provider_smartech.redaction import SecretUrl, mask
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+log = logging.getLogger(__name__)
+
+UrlMode = Literal["presigned", "direct"]
+
+# The longest that a link signed with version 4 may be valid.
+LONGEST = timedelta(days=7)
+HOUR = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Links:
+    """Makes links through one AWS connection.
+
+    ``url_mode``: ``"presigned"`` signs them for ``validity``; ``"direct"`` gives the plain address of the object, for
+    a bucket whose policy admits Smartech's servers. Temporary credentials take their links with them when they
+    expire: ``minimum_validity`` is how long they must live.
+    """
+
+    aws_conn_id: str | None
+    url_mode: UrlMode
+    validity: timedelta
+    minimum_validity: timedelta
+
+    def __post_init__(self) -> None:
+        if self.url_mode not in get_args(UrlMode):
+            raise ValueError(f"url_mode must be 'presigned' or 'direct'; got {self.url_mode!r}")
+        if not timedelta(0) < self.minimum_validity <= self.validity <= LONGEST:
+            raise ValueError(
+                "0 < url_minimum_validity <= url_validity <= 7 days must hold, because S3 signs links for 7 days at "
+                f"most; got {self.minimum_validity} and {self.validity}"
+            )
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client of the connection."""
+        return self._hook.get_conn()
+
+    def link(self, bucket: str, key: str) -> SecretUrl:
+        """Return the link to an object.
+
+        :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
+        """
+        where = {"Bucket": bucket, "Key": key}
+        with storage_errors(where):
+            if self.url_mode == "direct":
+                return SecretUrl(self._unsigned().generate_presigned_url("get_object", Params=where))
+            self._check_credentials()
+            seconds = int(self.validity.total_seconds())
+            url = self._hook.generate_presigned_url("get_object", params=where, expires_in=seconds)
+        if not url:
+            raise ContactsStorageError(f"s3://{bucket}/{key}", "no link could be signed")
+        link = SecretUrl(url)
+        mask(link.secrets())
+        return link
+
+    @cached_property
+    def _hook(self) -> S3Hook:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from botocore.config import Config
+
+        hook = S3Hook(aws_conn_id=self.aws_conn_id)
+        # By default links are signed with the old version 2, and lead to a host that not all regions answer for.
+        style = {} if hook.conn_config.get_service_endpoint_url("s3") else {"addressing_style": "virtual"}
+        own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
+        return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
+
+    def _unsigned(self) -> Any:
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        return self._hook.get_client_type(config=self._hook.config.merge(Config(signature_version=UNSIGNED)))
+
+    def _check_credentials(self) -> None:
+        """Warn or fail where the link would die early."""
+        credentials = self._hook.get_session().get_credentials()
+        if credentials is None:
+            raise SmartechConfigurationError(
+                f"The AWS connection {self.aws_conn_id!r} has no credentials to sign a link with."
+            )
+        if credentials.get_frozen_credentials().token is None:
+            return
+        expires_within = getattr(credentials, "refresh_needed", None)
+        if expires_within is None:
+            log.warning(
+                "The credentials of AWS connection %r are temporary, and when they expire is not known. The link to "
+                "the file dies with them: they must outlive Smartech's wait.",
+                self.aws_conn_id,
+            )
+        elif expires_within(self.minimum_validity.total_seconds()):
+            raise SmartechConfigurationError(
+                f"The credentials of AWS connection {self.aws_conn_id!r} are temporary and expire within "
+                f"{self.minimum_validity}, and the link to the file dies with them. Use credentials that live longer, "
+                "url_mode='direct', or a smaller url_minimum_validity."
+            )
+        elif expires_within(self.validity.total_seconds()):
+            hours = next(hour for hour in range(1, 24 * 7 + 1) if expires_within(hour * HOUR))
+            log.warning(
+                "The credentials of AWS connection %r are temporary and expire in less than %s hour(s). The link to "
+                "the file dies with them, not after %s: Smartech must have fetched it by then.",
+                self.aws_conn_id,
+                hours,
+                self.validity,
+            )

@@ -1,0 +1,165 @@
+"""The place in S3 where the rows of a query become CSV files for Smartech to fetch."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_provider_smartech.csv_heads import check_columns
+from airflow_provider_smartech.errors import ContactsRefused, ContactsStorageError
+from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.multipart import MultipartUpload, storage_errors
+from airflow_provider_smartech.staging import StagedFile
+
+log = logging.getLogger(__name__)
+
+# Seconds between two lines of the log about the progress.
+REPORT = 10.0
+
+
+class StagingArea:
+    """Takes the rows of a query into one file or several, under an unguessable folder.
+
+    A sink of ``extracts``. All files are whole after ``complete``; after ``discard`` none is there.
+
+    :param columns: new names for columns of the query.
+    :param primary_key: the column, as it is named in the file, without which a row is left out.
+    :param rows_per_file: how many rows a file holds at most, without its header.
+    :param arguments: what S3 is told of each file, such as ``ServerSideEncryption``.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str,
+        *,
+        columns: dict[str, str],
+        primary_key: str | None,
+        rows_per_file: int | None,
+        arguments: dict[str, Any],
+    ) -> None:
+        self.files: list[StagedFile] = []
+        self.rows = 0
+        self.missing_keys = 0
+        self._client = client
+        self._bucket = bucket
+        self._folder = "/".join(filter(None, [prefix.strip("/"), secrets.token_hex(16)]))
+        self._columns = columns
+        self._primary_key = primary_key
+        self._rows_per_file = rows_per_file
+        self._arguments = {"ContentType": "text/csv; charset=utf-8", **arguments}
+        self._header = b""
+        self._file: MultipartUpload | None = None
+        self._rows_of_file = 0
+        self._bytes = 0
+        self._began = self._reported = time.monotonic()
+
+    @property
+    def key(self) -> str:
+        """The key of the file that is written now, or next."""
+        return f"{self._folder}/contacts-{len(self.files) + 1:05}.csv"
+
+    def begin(self, names: Sequence[str]) -> int | None:
+        """Learn the columns, and return the position of the primary key."""
+        unknown = [name for name in self._columns if name not in names]
+        if unknown:
+            raise ContactsRefused(
+                texts.QUERY, f"columns renames {unknown[0]!r}, but the query gives {', '.join(names)[:500]}."
+            )
+        renamed = [self._columns.get(name, name) for name in names]
+        check_columns(renamed, self._primary_key, texts.QUERY)
+        self._header = texts.header(renamed)
+        return None if self._primary_key is None else renamed.index(self._primary_key)
+
+    @property
+    def room(self) -> int | None:
+        """How many rows the current file still takes."""
+        return None if self._rows_per_file is None else self._rows_per_file - self._rows_of_file
+
+    def add(self, lines: bytes | bytearray | memoryview, rows: int) -> None:
+        """Take lines into the current file."""
+        file = self._file or self._open()
+        file.write(lines)
+        self._rows_of_file += rows
+        self.rows += rows
+        self._bytes += len(lines)
+        self._report()
+        if self._rows_of_file == self._rows_per_file:
+            self._close(file)
+
+    def skip(self, rows: int) -> None:
+        """Count rows without a primary key."""
+        self.missing_keys += rows
+
+    def add_header_alone(self) -> None:
+        """Make a file without a row."""
+        self._open()
+
+    def complete(self) -> None:
+        """Finish the last file."""
+        if self._file:
+            self._close(self._file)
+        log.info("Staged %s.", self._progress())
+
+    def discard(self) -> None:
+        """Remove everything that was staged, whole or not. What cannot be removed is named in the log."""
+        if self._file:
+            with _logged(self._bucket, self.key):
+                self._file.abort()
+        # The last one as well: it may be whole, and only S3's word on it lost.
+        remove(self._client, self._bucket, [*(file.key for file in self.files), self.key])
+
+    def _open(self) -> MultipartUpload:
+        self._file = MultipartUpload(self._client, self._bucket, self.key, self._arguments)
+        self._file.write(self._header)
+        return self._file
+
+    def _close(self, file: MultipartUpload) -> None:
+        file.complete()
+        self.files.append(StagedFile(key=self.key, rows=self._rows_of_file, bytes=file.bytes))
+        self._file, self._rows_of_file = None, 0
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported >= REPORT:
+            self._reported = time.monotonic()
+            log.info("Streaming: %s.", self._progress())
+
+    def _progress(self) -> str:
+        speed = self.rows / max(time.monotonic() - self._began, 1e-3)
+        left_out = f", {self.missing_keys:,} left out without a primary key" if self.missing_keys else ""
+        return f"{self.rows:,} rows, {self._bytes / 1e6:,.1f} MB, {speed:,.0f} rows/s{left_out}"
+
+
+def remove(client: Any, bucket: str, keys: Iterable[str]) -> None:
+    """Remove staged files. What cannot be removed is named in the log: it is personal data."""
+    for key in keys:
+        with _logged(bucket, key), storage_errors({"Bucket": bucket, "Key": key}):
+            client.delete_object(Bucket=bucket, Key=key)
+
+
+def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
+    """Whether all staged files are still there."""
+    from botocore.exceptions import ClientError
+
+    for key in keys:
+        with storage_errors({"Bucket": bucket, "Key": key}):
+            try:
+                client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+                    return False
+                raise
+    return True
+
+
+@contextmanager
+def _logged(bucket: str, key: str) -> Iterator[None]:
+    try:
+        yield
+    except ContactsStorageError as error:
+        log.warning("Contact data may be left at s3://%s/%s, remove it by hand: %s", bucket, key, error)

@@ -1,0 +1,424 @@
+"""The operators that bring contacts from S3 and from a database to Smartech."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk import BaseHook
+
+from airflow_provider_smartech.errors import (
+    ContactsEmpty,
+    ContactsQueryFailed,
+    ContactsWithoutKey,
+    SmartechConfigurationError,
+    SmartechOutcomeUnknown,
+    UploadStoreError,
+)
+from airflow_provider_smartech.operators import SmartechBaseOperator
+from airflow_provider_smartech.redaction import SecretUrl
+from airflow_provider_smartech.s3_links import S3Links, UrlMode
+from airflow_provider_smartech.staging import Staging
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.submissions import task_try
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import Context
+
+    from airflow_provider_smartech.staging_area import StagingArea
+    from airflow_provider_smartech.submissions import Submission
+    from airflow_provider_smartech.uploads import Upload
+
+log = logging.getLogger(__name__)
+
+OnMissingKey = Literal["fail", "skip"]
+OnEmpty = Literal["skip", "fail", "submit"]
+DeleteStaged = Literal["on_success", "always", "never"]
+
+
+class _S3Operator(SmartechBaseOperator):
+    """Submits objects of an S3 bucket.
+
+    :param s3_bucket: name of the bucket.
+    :param aws_conn_id: AWS connection that reads the bucket and signs links.
+    :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
+        whose policy admits Smartech's servers.
+    :param url_validity: how long a signed link is valid, 7 days at most: Smartech fetches the file some time after
+        its answer.
+    :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
+        they expire within this time.
+    """
+
+    template_fields: Sequence[str] = ("s3_bucket", "aws_conn_id", *SmartechBaseOperator.template_fields)
+
+    def __init__(
+        self,
+        *,
+        s3_bucket: str,
+        aws_conn_id: str | None = "aws_default",
+        url_mode: UrlMode = "presigned",
+        url_validity: timedelta = timedelta(hours=24),
+        url_minimum_validity: timedelta = timedelta(minutes=15),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.s3_bucket = s3_bucket
+        self.aws_conn_id = aws_conn_id
+        self.url_mode = url_mode
+        self.url_validity = url_validity
+        self.url_minimum_validity = url_minimum_validity
+        # Made once here to be checked; the connection's id may still be a template.
+        _ = self.links
+
+    @property
+    def links(self) -> S3Links:
+        """What makes links to the bucket's objects."""
+        return S3Links(
+            aws_conn_id=self.aws_conn_id,
+            url_mode=self.url_mode,
+            validity=self.url_validity,
+            minimum_validity=self.url_minimum_validity,
+        )
+
+
+class S3ToSmartechOperator(_S3Operator):
+    """Submits a CSV of contacts that is in S3 already, and returns its ``requestid``.
+
+    Before anything is sent, the first bytes of the object are read: it must be plain CSV that begins with a header in
+    UTF-8, without blank or repeated columns.
+
+    The parameters about Smartech and the wait, the retries and the errors are those of
+    ``SmartechBulkUploadOperator``.
+
+    :param s3_bucket: name of the bucket.
+    :param s3_key: key of the object.
+    :param primary_key: column that the header must have, such as ``EMAIL``.
+    :param aws_conn_id: AWS connection that reads the object and signs the link.
+    :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
+        whose policy admits Smartech's servers.
+    :param url_validity: how long a signed link is valid, 7 days at most: Smartech fetches the file some time after
+        its answer.
+    :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
+        they expire within this time.
+
+    :raises ContactsRefused: the object is not there, or is no CSV that Smartech could load.
+    :raises ContactsStorageError: S3 does not show the object.
+    :raises SmartechConfigurationError: the AWS credentials cannot sign a link that lives long enough.
+    """
+
+    template_fields: Sequence[str] = ("s3_key", "primary_key", *_S3Operator.template_fields)
+
+    def __init__(self, *, s3_key: str, primary_key: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.s3_key = s3_key
+        self.primary_key = primary_key
+
+    def hosted(self, submission: Submission) -> Sequence[SecretUrl]:
+        """Return the link to the object, once its beginning has been looked at."""
+        from airflow_provider_smartech.csv_heads import check_object
+
+        links = self.links
+        check_object(links.client, self.s3_bucket, self.s3_key, self.primary_key)
+        return [links.link(self.s3_bucket, self.s3_key)]
+
+
+class SqlToSmartechOperator(_S3Operator):
+    """Streams a query into CSV on S3, and submits that to Smartech.
+
+    Memory stays flat however many rows there are. PostgreSQL writes the CSV itself (``COPY``), drivers that give Arrow
+    batches are read by these, all others by ``fetchmany``; the bytes are the same.
+
+    A retry goes on with the files that an earlier try has staged. Clearing the task asks the database anew.
+
+    Returns ``{"requestids": […], "rows": …, "bytes": …, "missing_keys": …, "files": [{"requestid", "key", "rows",
+    "bytes"}]}``; ``requestids`` is pushed to XCom by that name as soon as all files are submitted.
+
+    The parameters about Smartech and the wait, the retries and the errors are those of
+    ``SmartechBulkUploadOperator``.
+
+    :param sql: one SELECT, or the name of a ``.sql`` file; templated.
+    :param conn_id: connection of any database whose hook is a ``DbApiHook``.
+    :param s3_bucket: name of the bucket to stage the files in.
+    :param s3_prefix: folder in it; below, the files get names that nobody can guess.
+    :param columns: new names for columns of the query, such as ``{"email": "EMAIL"}``; the others keep theirs.
+    :param parameters: values for the query's placeholders, bound by the driver.
+    :param hook_params: arguments for the database's hook.
+    :param primary_key: column of the file without which Smartech cannot tell the contact.
+    :param on_missing_key: what rows do where it is NULL or blank: ``"fail"`` the task, or be left out (``"skip"``).
+    :param on_empty: what becomes of the task without rows: ``"skip"``, ``"fail"``, or ``"submit"`` the header alone.
+    :param max_rows_per_file: splits the rows into files of so many, each with a requestid of its own.
+    :param delete_staged: removes the staged files: ``"on_success"`` (the default if the task waits for completion),
+        ``"always"`` also when it has failed for good, or ``"never"`` (the default otherwise: Smartech has yet to
+        fetch them).
+    :param upload_args: what S3 is told of the files, such as ``{"ServerSideEncryption": "aws:kms"}``.
+    :param aws_conn_id: AWS connection that writes the files and signs the links.
+    :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
+        whose policy admits Smartech's servers.
+    :param url_validity: how long a signed link is valid, 7 days at most: Smartech fetches the file some time after
+        its answer.
+    :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
+        they expire within this time.
+
+    :raises ContactsRefused: the query's columns or values cannot be uploaded.
+    :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
+    :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
+    :raises ContactsQueryFailed: the database stopped the query because of the data in it.
+    :raises ContactsStorageError: S3 does not take the files.
+    :raises SmartechConfigurationError: a connection is not of the right kind, or its credentials expire too soon.
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "conn_id",
+        "parameters",
+        "hook_params",
+        "s3_prefix",
+        "columns",
+        "primary_key",
+        *_S3Operator.template_fields,
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json", "columns": "json"}
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        conn_id: str,
+        s3_prefix: str,
+        columns: dict[str, str] | None = None,
+        parameters: Sequence[Any] | dict[str, Any] | None = None,
+        hook_params: dict[str, Any] | None = None,
+        primary_key: str | None = None,
+        on_missing_key: OnMissingKey = "fail",
+        on_empty: OnEmpty = "skip",
+        max_rows_per_file: int | None = None,
+        delete_staged: DeleteStaged | None = None,
+        upload_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _one_of("on_missing_key", on_missing_key, OnMissingKey)
+        _one_of("on_empty", on_empty, OnEmpty)
+        if max_rows_per_file is not None and max_rows_per_file < 1:
+            raise ValueError(f"max_rows_per_file must be at least 1, or None for one file; got {max_rows_per_file!r}")
+        delete_staged = delete_staged or ("on_success" if self.wait_for_completion else "never")
+        _one_of("delete_staged", delete_staged, DeleteStaged)
+        if delete_staged != "never" and not self.wait_for_completion:
+            raise ValueError(
+                f"delete_staged={delete_staged!r} needs wait_for_completion=True: without it, the files would be gone "
+                "before Smartech has fetched them"
+            )
+        self.sql = sql
+        self.conn_id = conn_id
+        self.s3_prefix = s3_prefix
+        self.columns = columns
+        self.parameters = parameters
+        self.hook_params = hook_params
+        self.primary_key = primary_key
+        self.on_missing_key = on_missing_key
+        self.on_empty = on_empty
+        self.max_rows_per_file = max_rows_per_file
+        self.delete_staged = delete_staged
+        self.upload_args = upload_args
+        self._area: StagingArea | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Stage and submit the query's rows, or go on where an earlier try ended."""
+        with self._tidied(context):
+            return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Finish the task after the deferred wait."""
+        with self._tidied(context):
+            return super().execute_complete(context, event)
+
+    def on_kill(self) -> None:
+        """Leave no half of a file behind: the task has only seconds left."""
+        if self._area:
+            self._area.discard()
+
+    def hosted(self, submission: Submission) -> Sequence[SecretUrl]:
+        """Return the links to the staged files."""
+        links = self.links
+        earlier = submission.store.last_staging(submission.task)
+        if (
+            earlier
+            and earlier.serves(submission.task, self._fingerprint())
+            and self._usable(earlier, submission, links)
+        ):
+            log.info("Going on with the %s file(s) that an earlier try has staged.", len(earlier.files))
+            staging = earlier
+        else:
+            staging = self._stage(submission, links)
+        return [links.link(staging.bucket, file.key) for file in staging.files]
+
+    def announce(self, uploads: Sequence[Upload], context: Context) -> None:
+        """Push the requestids."""
+        context["ti"].xcom_push(key="requestids", value=[upload.requestid for upload in uploads])
+
+    def outcome(self, uploads: Sequence[Upload], submission: Submission) -> dict[str, Any]:
+        """Remove the staged files if that is wanted, and return what was uploaded."""
+        staging = submission.store.last_staging(submission.task)
+        if staging is None:
+            raise UploadStoreError(
+                "The upload store has lost what this task staged; its uploads are complete or on their way."
+            )
+        if self.delete_staged != "never":
+            self._remove(staging)
+        files = [
+            {"requestid": upload.requestid, **file.model_dump()}
+            for upload, file in zip(uploads, staging.files, strict=True)
+        ]
+        return {
+            "requestids": [upload.requestid for upload in uploads],
+            "rows": sum(file.rows for file in staging.files),
+            "bytes": sum(file.bytes for file in staging.files),
+            "missing_keys": staging.missing_keys,
+            "files": files,
+        }
+
+    def _goes_on_with(self, earlier: Staging, submission: Submission, links: S3Links) -> bool:
+        """Whether this is a retry, and the files that an earlier try staged are there, or needed no more."""
+        from airflow_provider_smartech.staging_area import exist
+
+        if not earlier.serves(submission.task, self._fingerprint()):
+            return False
+        if exist(links.client, earlier.bucket, [file.key for file in earlier.files]):
+            return True
+        requests = [self.request(links.link(earlier.bucket, file.key)) for file in earlier.files]
+        standing = [submission.standing(request, part) for part, request in enumerate(requests)]
+        if any(standing) and not all(standing) and self.on_unknown_outcome == "fail":
+            raise SmartechOutcomeUnknown(
+                "Some of the files that an earlier try staged were uploaded, and the others are gone; nothing is sent "
+                "again because on_unknown_outcome is 'fail'. Look in Smartech's panel, then clear the task"
+            )
+        if not all(standing):
+            log.warning("The files that an earlier try staged are gone; asking the database again.")
+        return all(standing)
+
+    def _stage(self, submission: Submission, links: S3Links) -> Staging:
+        from airflow_provider_smartech.staging_area import StagingArea
+
+        area = StagingArea(
+            links.client,
+            self.s3_bucket,
+            self.s3_prefix,
+            columns=self.columns or {},
+            primary_key=self.primary_key,
+            rows_per_file=self.max_rows_per_file,
+            arguments=self.upload_args or {},
+        )
+        # Whatever can be refused, is refused before the query runs.
+        self.request(links.link(self.s3_bucket, area.key))
+        submission.check()
+        self._area = area
+        try:
+            self._stream(area)
+            self._judge(area)
+            area.complete()
+            staging = Staging(
+                task=submission.task,
+                fingerprint=self._fingerprint(),
+                bucket=self.s3_bucket,
+                files=tuple(area.files),
+                missing_keys=area.missing_keys,
+            )
+            submission.store.staged(staging)
+        except BaseException:
+            area.discard()
+            raise
+        finally:
+            self._area = None
+        return staging
+
+    def _stream(self, area: StagingArea) -> None:
+        from airflow_provider_smartech.extracts import extract_of
+        from airflow_provider_smartech.extracts.extract import Query
+
+        failure = None
+        try:
+            with extract_of(self._database()) as extract:
+                extract.send(Query.of(self.sql, self.parameters), area)
+        except Exception as error:
+            failure = _data_error(error)
+            if failure is None:
+                raise
+        # Outside the handler: the driver's exception must not be chained.
+        if failure:
+            raise failure
+
+    def _judge(self, area: StagingArea) -> None:
+        rows = area.rows + area.missing_keys
+        if area.missing_keys and self.on_missing_key == "fail":
+            raise ContactsWithoutKey("the query", str(self.primary_key), area.missing_keys, rows)
+        if area.missing_keys:
+            log.warning("%s of %s rows have no %s and are left out.", area.missing_keys, rows, self.primary_key)
+        if area.rows:
+            return
+        if self.on_empty == "fail":
+            raise ContactsEmpty("the query")
+        if self.on_empty == "skip":
+            raise AirflowSkipException("There are no contacts to upload.")
+        area.add_header_alone()
+
+    def _database(self) -> DbApiHook:
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+        connection = BaseHook.get_connection(self.conn_id)
+        hook = connection.get_hook(hook_params=self.hook_params)  # type: ignore[no-untyped-call]
+        if not isinstance(hook, DbApiHook):
+            raise SmartechConfigurationError(
+                f"Connection {self.conn_id!r} is of the type {connection.conn_type!r}, which is no database that "
+                "Airflow's DbApiHook reaches. Give conn_id the id of a database's connection."
+            )
+        return hook
+
+    def _fingerprint(self) -> str:
+        """Return a hash of what makes it this query and these files."""
+        parts: list[Any] = [self.sql, self.conn_id, self.s3_bucket, self.s3_prefix, self.columns, self.parameters]
+        parts += [self.primary_key, self.on_missing_key, self.on_empty, self.max_rows_per_file]
+        return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:40]
+
+    @contextmanager
+    def _tidied(self, context: Context) -> Iterator[None]:
+        """With ``delete_staged="always"``, remove the staged files when the task has failed for good."""
+        try:
+            yield
+        except TaskDeferred:
+            raise
+        except BaseException as error:
+            ti = context["ti"]
+            if self.delete_staged == "always" and (
+                isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
+            ):
+                staging = UploadStore.configured().last_staging(task_try(context))
+                if staging:
+                    self._remove(staging)
+            raise
+
+    def _remove(self, staging: Staging) -> None:
+        from airflow_provider_smartech.staging_area import remove
+
+        remove(self.links.client, staging.bucket, [file.key for file in staging.files])
+
+
+def _one_of(name: str, value: object, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}; got {value!r}")
+
+
+def _data_error(error: Exception) -> ContactsQueryFailed | None:
+    """Return the error to show for one of a driver whose text may quote the data; None for all others."""
+    sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    of_data = {"DataError", "IntegrityError"} & {kind.__name__ for kind in type(error).__mro__}
+    if str(sqlstate)[:2] in ("22", "23") or of_data:
+        return ContactsQueryFailed(type(error).__name__, sqlstate)
+    return None
