@@ -249,11 +249,7 @@ class SqlToSmartechOperator(_S3Operator):
         """Return the links to the staged files."""
         links = self.links
         earlier = submission.store.last_staging(submission.task)
-        if (
-            earlier
-            and earlier.serves(submission.task, self._fingerprint())
-            and self._usable(earlier, submission, links)
-        ):
+        if earlier and self._goes_on_with(earlier, submission, links):
             log.info("Going on with the %s file(s) that an earlier try has staged.", len(earlier.files))
             staging = earlier
         else:
@@ -268,9 +264,7 @@ class SqlToSmartechOperator(_S3Operator):
         """Remove the staged files if that is wanted, and return what was uploaded."""
         staging = submission.store.last_staging(submission.task)
         if staging is None:
-            raise UploadStoreError(
-                "The upload store has lost what this task staged; its uploads are complete or on their way."
-            )
+            raise UploadStoreError("The upload store has lost what this task staged; its uploads were submitted.")
         if self.delete_staged != "never":
             self._remove(staging)
         files = [

@@ -1,0 +1,745 @@
+"""The transfers: from an object in S3, and from a query, to contacts in the sandbox."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import psycopg2
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import DAG
+from botocore.credentials import Credentials, RefreshableCredentials
+
+from airflow_provider_smartech import extracts, multipart, staging_area
+from airflow_provider_smartech.errors import (
+    ContactsEmpty,
+    ContactsQueryFailed,
+    ContactsRefused,
+    ContactsStorageError,
+    ContactsWithoutKey,
+    SmartechConfigurationError,
+    SmartechInvalidParameter,
+    SmartechOutcomeUnknown,
+    SmartechRefused,
+    UploadFailed,
+    UploadTimeout,
+)
+from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
+from tests.postgres import PostgresServer
+from tests.servers import eventually
+from tests.tasks import FakeTaskInstance, run
+from tests.test_operators import crashing, submitted
+
+pytestmark = pytest.mark.usefixtures("receiver")
+
+CSV = b'EMAIL,NAME\na@example.com,"M\xc3\xbcller, Ana"\nb@example.com,\n'
+QUERY = """SELECT 'c' || i || '@example.com' AS "EMAIL", 'Name, ' || i AS name
+           FROM generate_series(1, 10) AS i ORDER BY i"""
+
+
+@pytest.fixture(autouse=True)
+def warehouse(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Airflow connection ``warehouse`` to a real PostgreSQL."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(postgres.connection))
+
+
+@pytest.fixture(autouse=True)
+def put(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="exports/contacts.csv", Body=CSV)
+
+
+def from_s3(bucket: str, **arguments: Any) -> S3ToSmartechOperator:
+    given = {"s3_key": "exports/contacts.csv", "listid": 33, "deferrable": False, **arguments}
+    return S3ToSmartechOperator(task_id="upload", s3_bucket=bucket, **given)
+
+
+def from_sql(bucket: str, **arguments: Any) -> SqlToSmartechOperator:
+    given = {"sql": QUERY, "conn_id": "warehouse", "s3_prefix": "staged/", "listid": 33, "deferrable": False}
+    return SqlToSmartechOperator(task_id="upload", s3_bucket=bucket, **{**given, **arguments})
+
+
+def keys(s3: Any, bucket: str, prefix: str = "staged/") -> list[str]:
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+
+
+def unfinished(s3: Any, bucket: str) -> list[Any]:
+    return list(s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
+
+
+def loaded(sandbox: SandboxServer) -> list[str]:
+    return [upload["state"] for upload in reversed(sandbox.state.uploads())]
+
+
+class TestS3ToSmartech:
+    def test_it_submits_a_signed_link_and_returns_the_requestid(self, sandbox: SandboxServer, bucket: str) -> None:
+        ti = FakeTaskInstance()
+        requestid = run(from_s3(bucket, primary_key="EMAIL", wait_for_completion=True), ti)
+        assert [requestid] == submitted(sandbox)
+        assert ti.xcoms == {"requestid": requestid}
+        assert sandbox.state.count(33) == 2
+
+    def test_it_waits_in_the_triggerer_too(self, sandbox: SandboxServer, bucket: str) -> None:
+        sandbox.late_seconds = 0.3
+        sandbox.fail_next(Fault.PINGBACK_LATE)
+        run(from_s3(bucket, wait_for_completion=True, deferrable=True))
+        assert sandbox.state.count(33) == 2
+
+    def test_the_link_is_signed_with_version_4_for_a_day(
+        self, sandbox: SandboxServer, bucket: str, sent: list[str]
+    ) -> None:
+        run(from_s3(bucket))
+        query = parse_qs(urlsplit(sent[0]).query)
+        assert (query["X-Amz-Algorithm"], query["X-Amz-Expires"]) == (["AWS4-HMAC-SHA256"], ["86400"])
+
+    def test_the_link_may_live_for_seven_days(self, sandbox: SandboxServer, bucket: str, sent: list[str]) -> None:
+        run(from_s3(bucket, url_validity=timedelta(days=7)))
+        assert parse_qs(urlsplit(sent[0]).query)["X-Amz-Expires"] == ["604800"]
+
+    def test_a_direct_link_has_no_signature(
+        self, sandbox: SandboxServer, s3: Any, moto: str, bucket: str, sent: list[str]
+    ) -> None:
+        s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+        s3.put_object(Bucket=bucket, Key="a b/ü.csv", Body=CSV, ACL="public-read")
+        run(from_s3(bucket, s3_key="a b/ü.csv", url_mode="direct", wait_for_completion=True))
+        assert sent == [f"{moto}/{bucket}/a%20b/%C3%BC.csv"]
+        assert sandbox.state.count(33) == 2
+
+    @pytest.mark.parametrize(
+        ("region", "mode", "expected"),
+        [
+            ("eu-west-1", "direct", "https://my-bucket.s3.eu-west-1.amazonaws.com/a.csv"),
+            ("eu-west-1", "presigned", "https://my-bucket.s3.eu-west-1.amazonaws.com/a.csv"),
+            ("us-east-1", "direct", "https://my-bucket.s3.amazonaws.com/a.csv"),
+        ],
+    )
+    def test_on_amazon_the_link_leads_to_the_bucket_s_region(
+        self, monkeypatch: pytest.MonkeyPatch, region: str, mode: Any, expected: str
+    ) -> None:
+        connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": {"region_name": region}}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        link = from_s3("my-bucket", url_mode=mode).links.link("my-bucket", "a.csv")
+        assert link.get_secret_value().partition("?")[0] == expected
+        assert bool(urlsplit(link.get_secret_value()).query) == (mode == "presigned")
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b"", "the object is empty"),
+            (gzip.compress(CSV), "compressed with gzip"),
+            (b"PAR1....PAR1", "a Parquet file"),
+            ("EMAIL,NAME\n".encode("utf-16"), "encoded in UTF-16"),
+            (b"EMAIL,,NAME\n", "column 2 has no name"),
+            (b"EMAIL, \t\n", "column 2 has no name"),
+            (b"EMAIL,NAME,EMAIL\n", "'EMAIL' comes more than once"),
+            (b"EMAIL,NAME, EMAIL\n", "'EMAIL' comes more than once"),
+            (b"E_MAIL,NAME\n", "there is no column 'EMAIL'"),
+            (b"email,NAME\n", "there is no column 'EMAIL'"),
+            ("EMAIL,STRAßE\n".encode("latin-1"), "name of column 2 is not valid UTF-8"),
+            (b"\nEMAIL,NAME\n", "first line is blank"),
+            (b'EMAIL,"NAME\n' + b"x" * 100_000, "no header row ends"),
+            (b"EMAIL," + b"x" * 100_000, "no header row ends"),
+        ],
+    )
+    def test_an_object_that_is_no_csv_of_contacts_is_refused_before_anything_is_sent(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, content: bytes, reason: str
+    ) -> None:
+        s3.put_object(Bucket=bucket, Key="bad.csv", Body=content)
+        with pytest.raises(ContactsRefused, match=re.escape(reason)) as caught:
+            run(from_s3(bucket, s3_key="bad.csv", primary_key="EMAIL"))
+        assert caught.value.source == f"s3://{bucket}/bad.csv"
+        assert submitted(sandbox) == []
+
+    def test_a_real_parquet_file_is_told_from_a_csv(self, s3: Any, bucket: str, tmp_path: Path) -> None:
+        pyarrow.parquet.write_table(pa.table({"EMAIL": ["a@example.com"]}), tmp_path / "x.parquet")
+        s3.upload_file(str(tmp_path / "x.parquet"), bucket, "x.csv")
+        with pytest.raises(ContactsRefused, match="a Parquet file"):
+            run(from_s3(bucket, s3_key="x.csv"))
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"EMAIL,NAME",
+            b'"EMAIL","two\nlines"\r\n',
+            b"EMAIL,STADT\n" + "Düsseldorf".encode("latin-1"),
+            b"EMAIL,NAME\n" + "ü".encode() * 100_000,
+            b"\xef\xbb\xbfEMAIL,NAME\n",
+        ],
+    )
+    def test_only_the_header_is_looked_at(self, sandbox: SandboxServer, s3: Any, bucket: str, content: bytes) -> None:
+        s3.put_object(Bucket=bucket, Key="good.csv", Body=content)
+        run(from_s3(bucket, s3_key="good.csv", primary_key="EMAIL"))
+        assert len(submitted(sandbox)) == 1
+
+    @pytest.mark.parametrize("where", [{"s3_key": "nowhere.csv"}, {"s3_bucket": "no-such-bucket"}])
+    def test_an_object_that_is_not_there_is_refused(
+        self, sandbox: SandboxServer, bucket: str, where: dict[str, str]
+    ) -> None:
+        task = from_s3(bucket)
+        for name, value in where.items():
+            setattr(task, name, value)
+        with pytest.raises(ContactsRefused, match="there is no such object"):
+            run(task)
+        assert submitted(sandbox) == []
+
+    def test_a_retry_takes_the_upload_although_its_link_is_signed_anew(
+        self, sandbox: SandboxServer, bucket: str
+    ) -> None:
+        with crashing(SmartechHook, "submit", after=True):
+            run(from_s3(bucket))
+        eventually(lambda: loaded(sandbox) == ["completed"])
+        run(from_s3(bucket, wait_for_completion=True), FakeTaskInstance(try_number=2))
+        assert len(submitted(sandbox)) == 1
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"url_mode": "signed"},
+            {"url_validity": timedelta(days=8)},
+            {"url_validity": timedelta(0)},
+            {"url_validity": timedelta(minutes=5)},
+            {"url_minimum_validity": timedelta(0)},
+        ],
+    )
+    def test_a_wrong_choice_is_refused_when_the_dag_is_read(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="must"):
+            from_s3("bucket", **wrong)
+
+    def test_the_link_and_the_callback_are_in_no_log(
+        self, sandbox: SandboxServer, bucket: str, sent: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.DEBUG, "airflow_provider_smartech"):
+            run(from_s3(bucket, wait_for_completion=True))
+        # The stand-in of S3 has a log of its own.
+        said = [record.getMessage() for record in caplog.records if record.name != "werkzeug"]
+        assert said
+        assert parse_qs(urlsplit(sent[0]).query)["X-Amz-Signature"][0] not in "".join(said)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The URLs that were submitted."""
+    urls: list[str] = []
+    submit = SmartechHook.submit
+
+    def spy(self: SmartechHook, parameters: Any) -> str:
+        urls.append(parameters.path.get_secret_value())
+        return submit(self, parameters)
+
+    monkeypatch.setattr(SmartechHook, "submit", spy)
+    return urls
+
+
+class TestCredentials:
+    """What becomes of links whose credentials are temporary. Real ones come from Amazon only, so they are made here."""
+
+    @pytest.fixture
+    def given(self, monkeypatch: pytest.MonkeyPatch, s3: Any) -> Any:
+        def give(credentials: Any) -> None:
+            session = type("Session", (), {"get_credentials": lambda self: credentials})()
+            monkeypatch.setattr(S3Hook, "get_session", lambda self, **_: session)
+
+        client = S3Hook("aws_default").get_conn()
+        monkeypatch.setattr(S3Hook, "get_conn", lambda self: client)
+        return give
+
+    @staticmethod
+    def expiring(after: timedelta) -> RefreshableCredentials:
+        return RefreshableCredentials("key", "secret", "token", datetime.now(UTC) + after, dict, "test")
+
+    def test_they_are_warned_of_when_they_expire_before_the_link(
+        self, sandbox: SandboxServer, bucket: str, given: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        given(self.expiring(timedelta(minutes=150)))
+        run(from_s3(bucket))
+        assert "expire in less than 3 hour(s)" in caplog.text
+        assert len(submitted(sandbox)) == 1
+
+    def test_they_are_refused_when_they_expire_before_the_minimum(
+        self, sandbox: SandboxServer, bucket: str, given: Any
+    ) -> None:
+        given(self.expiring(timedelta(minutes=50)))
+        with pytest.raises(SmartechConfigurationError, match=r"expire within 1:00:00"):
+            run(from_s3(bucket, url_minimum_validity=timedelta(hours=1)))
+        assert submitted(sandbox) == []
+
+    def test_nothing_is_said_when_they_outlive_the_link(
+        self, sandbox: SandboxServer, bucket: str, given: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        given(self.expiring(timedelta(hours=30)))
+        run(from_s3(bucket))
+        assert "temporary" not in caplog.text
+
+    def test_a_session_token_of_unknown_age_is_warned_of(
+        self, sandbox: SandboxServer, bucket: str, given: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        given(Credentials("key", "secret", "token"))
+        run(from_s3(bucket))
+        assert "when they expire is not known" in caplog.text
+
+    def test_without_credentials_no_link_can_be_signed(self, bucket: str, given: Any) -> None:
+        given(None)
+        with pytest.raises(SmartechConfigurationError, match="no credentials"):
+            run(from_s3(bucket))
+
+    def test_a_link_that_could_not_be_made_is_an_error(
+        self, sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(S3Hook, "generate_presigned_url", lambda self, *a, **k: None)
+        with pytest.raises(ContactsStorageError, match="no link could be signed"):
+            run(from_s3(bucket))
+        assert submitted(sandbox) == []
+
+
+class TestSqlToSmartech:
+    def test_a_query_becomes_contacts_and_xcom_says_how_many(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        ti = FakeTaskInstance()
+        columns = {"name": "NAME"}
+        result = run(from_sql(bucket, columns=columns, primary_key="EMAIL", wait_for_completion=True), ti)
+        [requestid] = submitted(sandbox)
+        content = "EMAIL,NAME\n" + "".join(f'c{i}@example.com,"Name, {i}"\n' for i in range(1, 11))
+        assert ti.xcoms == {"requestids": [requestid]}
+        [file] = result.pop("files")
+        assert re.fullmatch(r"staged/[0-9a-f]{32}/contacts-00001\.csv", file.pop("key"))
+        assert file == {"requestid": requestid, "rows": 10, "bytes": len(content)}
+        assert result == {"requestids": [requestid], "rows": 10, "bytes": len(content), "missing_keys": 0}
+        assert sandbox.state.count(33) == 10
+
+    def test_what_is_staged_is_the_csv_that_was_asked_for(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        sql = "SELECT NULL AS id, '' AS \"first name\", %(name)s::text AS name -- one\n;"
+        result = run(from_sql(bucket, sql=sql, parameters={"name": 'O\'Neil, "x"'}, columns={"name": "N,1"}))
+        staged = s3.get_object(Bucket=bucket, Key=result["files"][0]["key"])
+        assert staged["Body"].read() == b'id,first name,"N,1"\n,"","O\'Neil, ""x"""\n'
+        assert staged["ContentType"] == "text/csv; charset=utf-8"
+
+    def test_rows_are_split_into_files_that_are_all_waited_for(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        ti = FakeTaskInstance()
+        result = run(from_sql(bucket, max_rows_per_file=4, wait_for_completion=True, deferrable=True), ti)
+        assert [file["rows"] for file in result["files"]] == [4, 4, 2]
+        assert result["requestids"] == submitted(sandbox) == ti.xcoms["requestids"]
+        assert loaded(sandbox) == ["completed"] * 3
+        assert sandbox.state.count(33) == 10
+
+    def test_one_failed_upload_of_several_fails_the_task_and_a_retry_sends_only_that_one(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=4, wait_for_completion=True)
+        original = SmartechHook.submit
+        with pytest.MonkeyPatch.context() as patch:
+
+            def second_fails(self: SmartechHook, parameters: Any) -> str:
+                if len(submitted(sandbox)) == 1:
+                    sandbox.fail_next(Fault.STATUS_FAILED)
+                return original(self, parameters)
+
+            patch.setattr(SmartechHook, "submit", second_fails)
+            with pytest.raises(UploadFailed):
+                run(task)
+        assert len(keys(s3, bucket)) == 3, "the retry needs them"
+        result = run(task, FakeTaskInstance(try_number=2))
+        first, failed, third, again = submitted(sandbox)
+        assert result["requestids"] == [first, again, third]
+        assert failed not in result["requestids"]
+        assert keys(s3, bucket) == []
+
+    def test_a_retry_goes_on_with_the_staged_files_and_does_not_ask_the_database_again(
+        self, sandbox: SandboxServer, postgres: PostgresServer, bucket: str
+    ) -> None:
+        postgres.execute("CREATE SEQUENCE asked")
+        sql = "SELECT nextval('asked') || '@example.com' AS email FROM generate_series(1, 6) AS i"
+        task = from_sql(bucket, sql=sql, max_rows_per_file=2)
+        sandbox.fail_next(Fault.CUT_BEFORE)
+        with pytest.raises(SmartechOutcomeUnknown):
+            run(task)
+        result = run(task, FakeTaskInstance(try_number=2))
+        assert (result["rows"], len(submitted(sandbox))) == (6, 3)
+        assert value(postgres, "SELECT last_value FROM asked") == 6
+        run(task, FakeTaskInstance(try_number=3, clear_number=1))
+        assert value(postgres, "SELECT last_value FROM asked") == 12, "a cleared task asks anew"
+        postgres.execute("DROP SEQUENCE asked")
+
+    @pytest.mark.parametrize("lost", [1, 3])
+    def test_a_retry_asks_again_when_staged_files_are_gone_that_it_needs(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, lost: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=4)
+        with crashing(UploadStore, "staged", after=True):
+            run(task)
+        for key in keys(s3, bucket)[:lost]:
+            s3.delete_object(Bucket=bucket, Key=key)
+        assert run(task, FakeTaskInstance(try_number=2))["rows"] == 10
+        assert "asking the database again" in caplog.text
+        assert len(submitted(sandbox)) == 3
+
+    def test_a_retry_needs_no_staged_file_when_all_uploads_were_accepted(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=4, wait_for_completion=True)
+        with crashing(SqlToSmartechOperator, "outcome", after=True):
+            run(task)
+        assert keys(s3, bucket) == []
+        result = run(task, FakeTaskInstance(try_number=2))
+        assert result["requestids"] == submitted(sandbox)
+        assert len(submitted(sandbox)) == 3
+
+    def test_half_an_upload_with_lost_files_is_not_sent_again_if_that_is_forbidden(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=5, on_unknown_outcome="fail")
+        original = SmartechHook.submit
+        with pytest.MonkeyPatch.context() as patch:
+
+            def second_refused(self: SmartechHook, parameters: Any) -> str:
+                if submitted(sandbox):
+                    sandbox.fail_next(Fault.INVALID_KEY)
+                return original(self, parameters)
+
+            patch.setattr(SmartechHook, "submit", second_refused)
+            with pytest.raises(SmartechRefused):
+                run(task)
+        for key in keys(s3, bucket):
+            s3.delete_object(Bucket=bucket, Key=key)
+        with pytest.raises(SmartechOutcomeUnknown, match="the others are gone"):
+            run(task, FakeTaskInstance(try_number=2))
+        assert len(submitted(sandbox)) == 1
+
+    def test_another_query_in_a_retry_is_asked(self, sandbox: SandboxServer, bucket: str) -> None:
+        with crashing(UploadStore, "staged", after=True):
+            run(from_sql(bucket))
+        result = run(from_sql(bucket, sql=QUERY.replace("10", "3")), FakeTaskInstance(try_number=2))
+        assert result["rows"] == 3
+
+
+def value(postgres: PostgresServer, sql: str) -> Any:
+    connection = psycopg2.connect(postgres.uri)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return next(iter(cursor))[0]
+    finally:
+        connection.close()
+
+
+class TestKeysAndEmptiness:
+    SOME = """SELECT CASE WHEN i % 3 = 0 THEN NULL WHEN i % 3 = 1 THEN ' ' ELSE 'c' || i END AS email
+              FROM generate_series(1, 9) AS i"""
+
+    def test_rows_without_a_primary_key_fail_the_task_with_their_number(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        with pytest.raises(ContactsWithoutKey, match=r"6 of 9 rows have a NULL or blank email") as caught:
+            run(from_sql(bucket, sql=self.SOME, primary_key="email"))
+        assert (caught.value.missing, caught.value.rows, caught.value.primary_key) == (6, 9, "email")
+        assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
+
+    def test_they_are_left_out_and_reported_if_that_is_wanted(
+        self, sandbox: SandboxServer, bucket: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        result = run(from_sql(bucket, sql=self.SOME, primary_key="email", on_missing_key="skip"))
+        assert (result["rows"], result["missing_keys"]) == (3, 6)
+        assert "6 of 9 rows have no email" in caplog.text
+
+    @pytest.mark.parametrize("sql", ["SELECT 1 AS id WHERE false", "SELECT NULL::int AS id"])
+    def test_an_empty_result_skips_the_task(self, sandbox: SandboxServer, s3: Any, bucket: str, sql: str) -> None:
+        with pytest.raises(AirflowSkipException, match="no contacts"):
+            run(from_sql(bucket, sql=sql, primary_key="id", on_missing_key="skip"))
+        assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
+
+    def test_an_empty_result_fails_the_task_if_that_is_wanted(self, sandbox: SandboxServer, bucket: str) -> None:
+        with pytest.raises(ContactsEmpty):
+            run(from_sql(bucket, sql="SELECT 1 AS id WHERE false", on_empty="fail"))
+        assert submitted(sandbox) == []
+
+    def test_an_empty_result_is_submitted_as_a_header_if_that_is_wanted(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        result = run(from_sql(bucket, sql="SELECT 1 AS id WHERE false", on_empty="submit"))
+        assert (result["rows"], result["bytes"]) == (0, 3)
+        assert s3.get_object(Bucket=bucket, Key=result["files"][0]["key"])["Body"].read() == b"id\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ({"columns": {"mail": "EMAIL"}}, "columns renames 'mail', but the query gives EMAIL, name"),
+            ({"columns": {"EMAIL": "name"}}, "'name' comes more than once"),
+            ({"columns": {"EMAIL": " "}}, "column 1 has no name"),
+            ({"primary_key": "email"}, "there is no column 'email', the primary key; the columns are EMAIL, name"),
+            ({"sql": "SELECT 1 AS a, 2 AS a"}, "'a' comes more than once"),
+        ],
+    )
+    def test_columns_that_are_not_fit_are_refused_before_a_row_is_read(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, arguments: dict[str, Any], reason: str
+    ) -> None:
+        with pytest.raises(ContactsRefused, match=reason):
+            run(from_sql(bucket, **arguments))
+        assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
+
+
+class TestRefusals:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """The hooks of the databases that were asked."""
+        hooks: list[Any] = []
+        original = extracts.extract_of
+
+        def spy(hook: Any) -> Any:
+            hooks.append(hook)
+            return original(hook)
+
+        monkeypatch.setattr(extracts, "extract_of", spy)
+        return hooks
+
+    def test_whatever_can_be_refused_is_refused_before_the_query_runs(
+        self, sandbox: SandboxServer, bucket: str, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(SmartechInvalidParameter):
+            run(from_sql(bucket, listid="none"))
+        with pytest.raises(SmartechConfigurationError):
+            run(from_sql(bucket, smartech_conn_id="nowhere"))
+        monkeypatch.delenv("AIRFLOW__SMARTECH__CALLBACK_BASE_URL")
+        with pytest.raises(SmartechConfigurationError, match="callback_base_url"):
+            run(from_sql(bucket, wait_for_completion=True))
+        assert asked == []
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"on_missing_key": "ignore"},
+            {"on_empty": "ignore"},
+            {"max_rows_per_file": 0},
+            {"delete_staged": "sometimes"},
+            {"delete_staged": "on_success"},
+            {"delete_staged": "always"},
+        ],
+    )
+    def test_a_wrong_choice_is_refused_when_the_dag_is_read(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            from_sql("bucket", **wrong)
+
+    def test_a_connection_that_is_no_database_is_refused(self, sandbox: SandboxServer, bucket: str) -> None:
+        with pytest.raises(SmartechConfigurationError, match="'aws', which is no database"):
+            run(from_sql(bucket, conn_id="aws_default"))
+
+    def test_an_error_that_quotes_the_data_is_not_shown(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        sql = """SELECT 'c' || i AS email, (CASE WHEN i = 4000 THEN 'ana@example.com' ELSE '1' END)::int AS age
+                 FROM generate_series(1, 9999) AS i"""
+        with pytest.raises(ContactsQueryFailed, match=r"InvalidTextRepresentation, SQLSTATE 22P02") as caught:
+            run(from_sql(bucket, sql=sql))
+        error: BaseException | None = caught.value
+        while error:
+            assert "ana@" not in str(error)
+            error = error.__cause__ or error.__context__
+        assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
+
+    def test_an_error_in_the_query_itself_is_shown_as_it_is(self, sandbox: SandboxServer, bucket: str) -> None:
+        with pytest.raises((psycopg.Error, psycopg2.Error), match='relation "nowhere" does not exist'):
+            run(from_sql(bucket, sql="SELECT * FROM nowhere"))
+
+
+MUCH = """SELECT i AS id, repeat('0123456789', 100) AS text, 1 / (CASE WHEN i = {zero} THEN 0 ELSE 1 END) AS one
+          FROM generate_series(1, 30000) AS i"""
+
+
+class TestStaging:
+    def test_a_large_file_is_sent_in_parts_and_arrives_whole(
+        self,
+        sandbox: SandboxServer,
+        s3: Any,
+        bucket: str,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(staging_area, "REPORT", 0.0)
+        with caplog.at_level(logging.INFO, "airflow_provider_smartech.staging_area"):
+            result = run(from_sql(bucket, sql=MUCH.format(zero=0)))
+        key = result["files"][0]["key"]
+        assert s3.head_object(Bucket=bucket, Key=key)["ETag"].endswith('-4"'), "four parts"
+        expected = b"id,text,one\n" + b"".join(b"%d,%s,1\n" % (i, b"0123456789" * 100) for i in range(1, 30001))
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == expected
+        assert result["bytes"] == len(expected)
+        assert re.search(r"Streaming: [\d,]+ rows, [\d.]+ MB, [\d,]+ rows/s\.", caplog.text)
+        assert re.search(r"Staged 30,000 rows, 30\.\d MB", caplog.text)
+
+    def test_a_query_that_breaks_off_leaves_nothing_in_s3(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        with pytest.raises(ContactsQueryFailed, match="DivisionByZero"):
+            run(from_sql(bucket, sql=MUCH.format(zero=29_000), max_rows_per_file=12_000))
+        assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
+
+    @pytest.mark.parametrize("call", ["UploadPart", "CompleteMultipartUpload", "CreateMultipartUpload"])
+    def test_a_storage_that_breaks_off_leaves_nothing_in_s3(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, call: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        get_conn = S3Hook.get_conn
+
+        def breaking(self: S3Hook) -> Any:
+            client = get_conn(self)
+
+            def refuse(model: Any, **_: Any) -> Any:
+                return type("Answer", (), {"status_code": 503, "headers": {}})(), {
+                    "Error": {"Code": "SlowDown", "Message": "m"},
+                    "ResponseMetadata": {"HTTPStatusCode": 503},
+                }
+
+            client.meta.events.register_first(f"before-call.s3.{call}", refuse)
+            return client
+
+        monkeypatch.setattr(S3Hook, "get_conn", breaking)
+        with pytest.raises(ContactsStorageError, match="SlowDown"):
+            run(from_sql(bucket, sql=MUCH.format(zero=0)))
+        assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
+
+    def test_a_task_that_is_killed_leaves_nothing_in_s3(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = from_sql(bucket, sql=MUCH.format(zero=0), max_rows_per_file=12_000)
+        add = staging_area.StagingArea.add
+
+        def killed(self: Any, lines: Any, rows: int) -> None:
+            add(self, lines, rows)
+            if self.rows > 22_000:
+                task.on_kill()
+
+        monkeypatch.setattr(staging_area.StagingArea, "add", killed)
+        with pytest.raises(RuntimeError):
+            run(task)
+        assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
+
+    def test_encryption_is_asked_for_as_configured(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        for sql in (QUERY, MUCH.format(zero=0)):
+            result = run(from_sql(bucket, sql=sql, upload_args={"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}))
+            head = s3.head_object(Bucket=bucket, Key=result["files"][0]["key"])
+            assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "k")
+
+    def test_no_more_than_a_few_parts_are_held_at_once(
+        self, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[int] = []
+        send = multipart.MultipartUpload._send
+
+        def watched(self: Any) -> None:
+            send(self)
+            held.append(len(self._sending))
+
+        monkeypatch.setattr(multipart.MultipartUpload, "_send", watched)
+        upload = multipart.MultipartUpload(s3, bucket, "x", {})
+        for _ in range(12):
+            upload.write(bytes(multipart.PART))
+        upload.complete()
+        assert max(held) <= multipart.UNDER_WAY
+        assert s3.head_object(Bucket=bucket, Key="x")["ContentLength"] == 12 * multipart.PART
+
+
+class TestDeletion:
+    def test_staged_files_are_gone_after_success_when_the_task_waits(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        run(from_sql(bucket, wait_for_completion=True, max_rows_per_file=4))
+        assert keys(s3, bucket) == []
+
+    def test_they_stay_when_nobody_knows_whether_smartech_has_fetched_them(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        run(from_sql(bucket))
+        assert len(keys(s3, bucket)) == 1
+
+    def test_they_stay_if_that_is_wanted(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        run(from_sql(bucket, wait_for_completion=True, delete_staged="never"))
+        assert len(keys(s3, bucket)) == 1
+
+    @pytest.mark.parametrize(
+        ("delete_staged", "try_number", "left"), [("always", 2, 1), ("always", 3, 0), ("on_success", 3, 1)]
+    )
+    def test_always_means_also_when_the_last_try_has_failed(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, delete_staged: Any, try_number: int, left: int
+    ) -> None:
+        sandbox.fail_next(Fault.NO_PINGBACK)
+        task = from_sql(bucket, wait_for_completion=True, delete_staged=delete_staged, timeout=0.3)
+        with pytest.raises(UploadTimeout):
+            run(task, FakeTaskInstance(try_number=try_number, max_tries=2))
+        assert len(keys(s3, bucket)) == left
+
+    def test_always_means_also_after_an_error_that_is_not_tried_again(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        sandbox.fail_next(Fault.INVALID_KEY)
+        with pytest.raises(SmartechRefused):
+            run(from_sql(bucket, wait_for_completion=True, delete_staged="always"))
+        assert keys(s3, bucket) == []
+
+    def test_a_file_that_cannot_be_removed_is_named_and_fails_nothing(
+        self,
+        sandbox: SandboxServer,
+        s3: Any,
+        bucket: str,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        get_conn = S3Hook.get_conn
+
+        def forbidding(self: S3Hook) -> Any:
+            client = get_conn(self)
+
+            def refuse(model: Any, **_: Any) -> Any:
+                return type("Answer", (), {"status_code": 403, "headers": {}})(), {
+                    "Error": {"Code": "AccessDenied", "Message": "m"},
+                    "ResponseMetadata": {"HTTPStatusCode": 403},
+                }
+
+            client.meta.events.register_first("before-call.s3.DeleteObject", refuse)
+            return client
+
+        monkeypatch.setattr(S3Hook, "get_conn", forbidding)
+        run(from_sql(bucket, wait_for_completion=True))
+        assert f"Contact data may be left at s3://{bucket}/{keys(s3, bucket)[0]}" in caplog.text
+
+
+class TestOtherDatabases:
+    def test_sqlite_is_a_warehouse_too(
+        self, sandbox: SandboxServer, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connection = sqlite3.connect(tmp_path / "warehouse.db")
+        connection.execute("CREATE TABLE contact (email TEXT, age INT)")
+        connection.execute("INSERT INTO contact VALUES ('a@example.com', 1), ('b@example.com', NULL)")
+        connection.commit()
+        connection.close()
+        monkeypatch.setenv("AIRFLOW_CONN_LITE", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/warehouse.db"}))
+        sql = "SELECT * FROM contact WHERE age IS NOT ?"
+        result = run(
+            from_sql(
+                bucket, sql=sql, conn_id="lite", parameters=[7], columns={"email": "EMAIL"}, wait_for_completion=True
+            )
+        )
+        assert result["rows"] == 2
+        assert sandbox.state.count(33) == 2
+
+
+def test_sql_is_a_template_and_may_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "contacts.sql").write_text("SELECT '{{ ds }}' AS day", "utf-8")
+    with DAG("d", template_searchpath=str(tmp_path)) as dag:
+        task = from_sql("bucket", sql="contacts.sql", columns={"day": "{{ ds }}"}, parameters=["{{ ds }}"])
+    task.resolve_template_files()
+    task.render_template_fields({"ds": "2026-01-31", "dag": dag}, dag.get_template_env())
+    assert (task.sql, task.columns, task.parameters) == (
+        "SELECT '2026-01-31' AS day",
+        {"day": "2026-01-31"},
+        ["2026-01-31"],
+    )
+    assert task.template_fields_renderers["sql"] == "sql"
