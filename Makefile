@@ -7,7 +7,7 @@ VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -19,6 +19,10 @@ check: $(INSTALLED) ## run the linters and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED) ## measure the ways from a database to S3, side by side; writes bench/transfers.md and .png
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group bench
+	$(BIN)/python -m bench $(ARGS)
 
 format: $(INSTALLED) ## mend what the linters can
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_smartech.errors import ContactsStorageError
 
 # S3 takes parts from 5 MiB on, and 10,000 of them.
-PART = 8 << 20
+PART = 5 << 20
 UNDER_WAY = 2
 
 

@@ -57,11 +57,11 @@ class S3Links:
 
         :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
         """
+        if self.url_mode == "direct":
+            return self.address(bucket, key)
+        self.check()
         where = {"Bucket": bucket, "Key": key}
         with storage_errors(where):
-            if self.url_mode == "direct":
-                return SecretUrl(self._unsigned().generate_presigned_url("get_object", Params=where))
-            self._check_credentials()
             seconds = int(self.validity.total_seconds())
             url = self._hook.generate_presigned_url("get_object", params=where, expires_in=seconds)
         if not url:
@@ -81,14 +81,24 @@ class S3Links:
         own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
         return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
 
-    def _unsigned(self) -> Any:
+    def address(self, bucket: str, key: str) -> SecretUrl:
+        """Return the plain address of an object, without a signature."""
         from botocore import UNSIGNED
         from botocore.config import Config
 
-        return self._hook.get_client_type(config=self._hook.config.merge(Config(signature_version=UNSIGNED)))
+        where = {"Bucket": bucket, "Key": key}
+        with storage_errors(where):
+            unsigned = self._hook.config.merge(Config(signature_version=UNSIGNED))
+            client = self._hook.get_client_type(region_name=self._hook.region_name, config=unsigned)
+            return SecretUrl(client.generate_presigned_url("get_object", Params=where))
 
-    def _check_credentials(self) -> None:
-        """Warn or fail where the link would die early."""
+    def check(self) -> None:
+        """Warn or fail where a link would die early.
+
+        :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
+        """
+        if self.url_mode == "direct":
+            return
         credentials = self._hook.get_session().get_credentials()
         if credentials is None:
             raise SmartechConfigurationError(

@@ -311,7 +311,8 @@ class SqlToSmartechOperator(_S3Operator):
             arguments=self.upload_args or {},
         )
         # Whatever can be refused, is refused before the query runs.
-        self.request(links.link(self.s3_bucket, area.key))
+        self.request(f"https://{self.s3_bucket}.example/{area.key}")
+        links.check()
         submission.check()
         self._area = area
         try:

@@ -50,6 +50,10 @@ def answering(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
                 seen.append(client.recv(65536))
                 for part in parts:
                     client.sendall(part)
+                # Closing with something unread would reset the connection, and perhaps undo the answer.
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):
+                    pass
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.extracts.extract import PIECE, Query, Sink
+from airflow_provider_smartech.extracts.extract import Query, Sink
 
 if TYPE_CHECKING:
     from airflow_provider_smartech.extracts.arrow_drivers import Ask
+
+# Bytes of a batch that are turned into lines at once.
+PIECE = 1 << 20
 
 _SPECIAL = "[{}]".format("".join(texts.SPECIAL))
 
@@ -87,7 +90,7 @@ def _texts(column: pa.Array, name: str) -> pa.Array:
     if pa.types.is_decimal(kind):
         return _decimal(column)
     if pa.types.is_time(kind):
-        return _trimmed(column.cast(pa.time64("us")).cast(pa.large_string()), "")
+        return _trimmed(column.cast(pa.time64("us"), safe=False))
     if pa.types.is_timestamp(kind):
         return _timestamp(column)
     raise texts.without_text(name, str(kind))
@@ -146,11 +149,13 @@ def _decimal(column: pa.Array) -> pa.Array:
 
 
 def _timestamp(column: pa.Array) -> pa.Array:
-    if column.type.tz is None:
-        return _trimmed(column.cast(pa.timestamp("us"), safe=False).cast(pa.large_string()), "")
-    return _trimmed(column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.large_string()), "Z", "+00")
+    zone = column.type.tz
+    # Through UTC and then without a zone: written with one, they take ten times as long.
+    utc = column.cast(pa.timestamp("us", zone and "UTC"), safe=False).cast(pa.timestamp("us"))
+    written = _trimmed(utc)
+    return pc.binary_join_element_wise(written, _large("+00"), _large("")) if zone else written
 
 
-def _trimmed(column: pa.Array, end: str, replacement: str = "") -> pa.Array:
-    """Cut the zeros at the end of the six digits after the second."""
-    return pc.replace_substring_regex(column, rf"\.?0*{end}$", replacement)
+def _trimmed(column: pa.Array) -> pa.Array:
+    """Return the texts of times without the zeros at the end of the six digits after the second."""
+    return pc.ascii_rtrim(pc.ascii_rtrim(column.cast(pa.large_string()), "0"), ".")

@@ -8,10 +8,6 @@ from typing import Any, Protocol
 
 from airflow_provider_smartech.errors import ContactsRefused
 
-# Rows are taken from a driver by this many at a time, and lines given to the sink in pieces of about this many bytes.
-ROWS = 1000
-PIECE = 1 << 20
-
 
 @dataclass(frozen=True, kw_only=True)
 class Query:

@@ -8,7 +8,10 @@ from contextlib import closing
 from typing import Any
 
 from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.extracts.extract import ROWS, Query, Sink, names_of
+from airflow_provider_smartech.extracts.extract import Query, Sink, names_of
+
+# How many rows are taken from the driver at a time.
+ROWS = 1000
 
 
 class RowsExtract:

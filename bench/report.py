@@ -1,0 +1,115 @@
+"""The table and the plot of a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.ways import WAYS
+
+FOLDER = Path(__file__).parent
+OWN = ("copy_psycopg2", "copy_psycopg", "arrow_adbc", "rows_psycopg2")
+
+Runs = dict[tuple[str, int], list[dict[str, float]]]
+
+
+def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
+    """Write ``transfers.md`` and ``transfers.png``, and print the table."""
+    rounds = max(map(len, runs.values()))
+    text = "\n".join(
+        [
+            "# From PostgreSQL to S3",
+            "",
+            f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in one run on {machine['cores']} cores, which "
+            f"PostgreSQL and the stand-in of S3 share. Medians of {rounds} rounds with {min(rows):,} rows; more rows "
+            "run once. Seconds are those of the way itself, without imports; MB are the peak of its whole process, Airflow "
+            "included. SqlToSmartechOperator checks the primary key of each row on the way.",
+            "",
+            f"Python {machine['python']}, {machine['versions']}.",
+            "",
+            *_table(runs, rows),
+            "",
+            "![plot](transfers.png)",
+            "",
+            "## Ratios",
+            "",
+            "Each the median of the rounds' own ratios, so that slow minutes of the machine fall out.",
+            "",
+            *_ratios(runs, rows),
+            "",
+        ]
+    )
+    (FOLDER / "transfers.md").write_text(text, "utf-8")
+    print(f"\n{text}")
+    _plot(runs, min(rows))
+
+
+def _median(runs: Runs, way: str, rows: int, what: str) -> float:
+    return median(run[what] for run in runs[way, rows])
+
+
+def _table(runs: Runs, rows: list[int]) -> list[str]:
+    columns = [f"{name}, {count / 1e6:g}M rows" for count in rows for name in ("seconds", "CPU s", "peak MB")]
+    lines = [f"| way | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
+    for way in WAYS:
+        cells = []
+        for count in rows:
+            if (way.__name__, count) in runs:
+                seconds, cpu, peak = (
+                    _median(runs, way.__name__, count, what) for what in ("seconds", "cpu", "peak_mb")
+                )
+                cells += [f"{seconds:.2f}", f"{cpu:.2f}", f"{peak:.0f}"]
+        if cells:
+            lines.append(f"| {_label(way)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _label(way: Callable[[str], None]) -> str:
+    return (way.__doc__ or way.__name__).rstrip(".")
+
+
+def _ratios(runs: Runs, rows: list[int]) -> list[str]:
+    small, large = min(rows), max(rows)
+    wanted = [
+        ("copy_psycopg2", "bare_psycopg2", "seconds", "at most 1.25"),
+        ("copy_psycopg", "bare_psycopg", "seconds", "at most 1.25"),
+        ("sql_to_s3_pandas", "copy_psycopg2", "seconds", "at least 5"),
+        ("sql_to_s3_pandas", "copy_psycopg", "seconds", "at least 5"),
+        ("copy_psycopg2", "sql_to_s3_pandas", "peak_mb", "at most 0.10"),
+        ("copy_psycopg", "sql_to_s3_pandas", "peak_mb", "at most 0.10"),
+        ("sql_to_s3_pandas", "rows_psycopg2", "seconds", "at least 1.6"),
+    ]
+    lines = ["| what | wanted | measured |", "| --- | ---: | ---: |"]
+    for one, other, what, bound in wanted:
+        if (one, small) in runs and (other, small) in runs:
+            pairs = zip(runs[one, small], runs[other, small], strict=True)
+            ratio = median(a[what] / b[what] for a, b in pairs)
+            lines.append(f"| {what}: {one} / {other} | {bound} | {ratio:.2f} |")
+    for way in OWN:
+        if large != small and (way, large) in runs and (way, small) in runs:
+            grown = _median(runs, way, large, "peak_mb") / _median(runs, way, small, "peak_mb")
+            lines.append(f"| peak_mb: {way}, {large:,} / {small:,} rows | at most 1.10 | {grown:.2f} |")
+    return lines
+
+
+def _plot(runs: Runs, rows: int) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    ways = [way for way in WAYS if (way.__name__, rows) in runs][::-1]
+    colours = ["#e8702a" if way.__name__ in OWN else "#8a97a6" for way in ways]
+    figure, panels = pyplot.subplots(1, 2, figsize=(13, 4.6), sharey=True, layout="constrained")
+    for axes, what, title in zip(panels, ("seconds", "peak_mb"), ("seconds", "peak memory, MB"), strict=True):
+        values = [_median(runs, way.__name__, rows, what) for way in ways]
+        bars = axes.barh([_label(way) for way in ways], values, color=colours)
+        axes.bar_label(bars, [f"{value:.1f}" if what == "seconds" else f"{value:.0f}" for value in values], padding=3)
+        axes.set_xlabel(title)
+        axes.margins(x=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{rows:,} contacts from PostgreSQL to S3 (orange: this provider)")
+    figure.savefig(FOLDER / "transfers.png", dpi=110)
