@@ -78,6 +78,14 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators"),
         "sensors": _modules("sensors"),
         "triggers": _modules("triggers"),
+        "transfers": [
+            {
+                "source-integration-name": source,
+                "target-integration-name": _NAME,
+                "python-module": "airflow_provider_smartech.transfers",
+            }
+            for source in ("Amazon Simple Storage Service (S3)", "Common SQL")
+        ],
         "connection-types": [
             {
                 "connection-type": "smartech",

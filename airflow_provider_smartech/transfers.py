@@ -44,17 +44,7 @@ DeleteStaged = Literal["on_success", "always", "never"]
 
 
 class _S3Operator(SmartechBaseOperator):
-    """Submits objects of an S3 bucket.
-
-    :param s3_bucket: name of the bucket.
-    :param aws_conn_id: AWS connection that reads the bucket and signs links.
-    :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
-        whose policy admits Smartech's servers.
-    :param url_validity: how long a signed link is valid, 7 days at most: Smartech fetches the file some time after
-        its answer.
-    :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
-        they expire within this time.
-    """
+    """Submits objects of an S3 bucket; the public operators describe the parameters."""
 
     template_fields: Sequence[str] = ("s3_bucket", "aws_conn_id", *SmartechBaseOperator.template_fields)
 
@@ -74,12 +64,10 @@ class _S3Operator(SmartechBaseOperator):
         self.url_mode = url_mode
         self.url_validity = url_validity
         self.url_minimum_validity = url_minimum_validity
-        # Made once here to be checked; the connection's id may still be a template.
-        _ = self.links
+        # A wrong choice is an error when the DAG is read; the connection's id may still be a template.
+        self._links()
 
-    @property
-    def links(self) -> S3Links:
-        """What makes links to the bucket's objects."""
+    def _links(self) -> S3Links:
         return S3Links(
             aws_conn_id=self.aws_conn_id,
             url_mode=self.url_mode,
@@ -124,7 +112,7 @@ class S3ToSmartechOperator(_S3Operator):
         """Return the link to the object, once its beginning has been looked at."""
         from airflow_provider_smartech.csv_heads import check_object
 
-        links = self.links
+        links = self._links()
         check_object(links.client, self.s3_bucket, self.s3_key, self.primary_key)
         return [links.link(self.s3_bucket, self.s3_key)]
 
@@ -247,7 +235,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def hosted(self, submission: Submission) -> Sequence[SecretUrl]:
         """Return the links to the staged files."""
-        links = self.links
+        links = self._links()
         earlier = submission.store.last_staging(submission.task)
         if earlier and self._goes_on_with(earlier, submission, links):
             log.info("Going on with the %s file(s) that an earlier try has staged.", len(earlier.files))
@@ -402,7 +390,7 @@ class SqlToSmartechOperator(_S3Operator):
     def _remove(self, staging: Staging) -> None:
         from airflow_provider_smartech.staging_area import remove
 
-        remove(self.links.client, staging.bucket, [file.key for file in staging.files])
+        remove(self._links().client, staging.bucket, [file.key for file in staging.files])
 
 
 def _one_of(name: str, value: object, choices: Any) -> None:

@@ -25,8 +25,8 @@ def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
             "",
             f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in one run on {machine['cores']} cores, which "
             f"PostgreSQL and the stand-in of S3 share. Medians of {rounds} rounds with {min(rows):,} rows; more rows "
-            "run once. Seconds are those of the way itself, without imports; MB are the peak of its whole process, Airflow "
-            "included. SqlToSmartechOperator checks the primary key of each row on the way.",
+            "run once. Seconds are those of the way itself, without imports; MB are the peak of its whole process, "
+            "Airflow included. SqlToSmartechOperator checks the primary key of each row on the way.",
             "",
             f"Python {machine['python']}, {machine['versions']}.",
             "",

@@ -1,4 +1,4 @@
-"""``make demo``: hosts a CSV, runs the example DAG on a real Airflow against the sandbox, and shows what came of it."""
+"""``make demo``: runs the example DAGs on a real Airflow against the sandbox, and shows what came of them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from demo.contacts import write_contacts
+from demo.contacts import write_contacts, write_warehouse
 from demo.files import FileServer
 from demo.standalone import Airflow, DemoError
 
-CONTACTS = 12_000
-LIST = 33
-DAG = "smartech_hosted_csv"
+HOSTED_CSV, HOSTED_LIST, CONTACTS = "smartech_hosted_csv", 33, 12_000
+WAREHOUSE_SYNC, WAREHOUSE_LIST, WAREHOUSE = "smartech_warehouse_sync", 34, 120_000
+BUCKET = "my-company-staging"
+AWS_KEYS = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo-secret", "region_name": "us-east-1"}
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 
 _began = time.monotonic()
@@ -58,15 +63,20 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     write_contacts(folder / "contacts.csv", CONTACTS)
     files = stack.enter_context(FileServer(folder))
     say(f"serving {CONTACTS:,} contacts at {files.url}/contacts.csv")
+    warehouse = folder / "warehouse.db"
+    loadable = write_warehouse(warehouse, WAREHOUSE)
+    say(f"made a SQLite warehouse with {WAREHOUSE:,} contacts; {loadable:,} agreed and have an address")
+    s3 = _start_s3(stack)
+    say(f"stand-in of S3: {s3}")
     # Late, so that the waiting can be seen.
     sandbox = stack.enter_context(SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=8))
     say(f"Smartech sandbox: {sandbox.url}/")
-    connection = {"conn_type": "smartech", "password": sandbox.api_key, "host": sandbox.api_url}
-    airflow = Airflow(folder / "airflow", EXAMPLES, {"AIRFLOW_CONN_SMARTECH_DEFAULT": json.dumps(connection)})
+    airflow = Airflow(folder / "airflow", EXAMPLES, _connections(sandbox, warehouse, s3))
     stack.callback(_stop, airflow)
     say(f"starting airflow standalone at {airflow.url} (the first start takes up to a minute)")
-    airflow.start((DAG,), say)
-    _show_run(airflow, sandbox, f"{files.url}/contacts.csv")
+    airflow.start((HOSTED_CSV, WAREHOUSE_SYNC), say)
+    _show_hosted_csv(airflow, sandbox, f"{files.url}/contacts.csv")
+    _show_warehouse_sync(airflow, sandbox, loadable)
     if keep:
         user, password = airflow.login()
         say(f"still running: Airflow {airflow.url} (user {user}, password {password}), sandbox {sandbox.url}/")
@@ -75,35 +85,82 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
             signal.pause()
 
 
-def _show_run(airflow: Airflow, sandbox: SandboxServer, path: str) -> None:
-    run_id = airflow.trigger(DAG, {"path": path, "listid": LIST})
-    say(f"DAG {DAG} is running")
-    shown: dict[str, str] = {}
+def _start_s3(stack: ExitStack) -> str:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    stack.callback(server.stop)
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    boto3.client("s3", endpoint_url=url, **AWS_KEYS).create_bucket(Bucket=BUCKET)
+    return url
 
-    def ended() -> bool:
-        for task in airflow.tasks(DAG, run_id):
-            if task["state"] and shown.get(task["task_id"]) != task["state"]:
-                shown[task["task_id"]] = task["state"]
-                say(f"  {task['task_id']}: {task['state']}")
-        return airflow.run_state(DAG, run_id) in ("success", "failed")
 
-    airflow.wait(ended, f"DAG {DAG} ends")
-    state = airflow.run_state(DAG, run_id)
-    if state != "success":
-        raise DemoError(f"the DAG run ended as {state}; see {airflow.home}/logs")
-    summary = airflow.xcom(DAG, run_id, "wait")
+def _connections(sandbox: SandboxServer, warehouse: Path, s3: str) -> dict[str, str]:
+    extra = {"endpoint_url": s3, "region_name": AWS_KEYS["region_name"]}
+    keys = {"login": AWS_KEYS["aws_access_key_id"], "password": AWS_KEYS["aws_secret_access_key"]}
+    connections = {
+        "SMARTECH_DEFAULT": {"conn_type": "smartech", "password": sandbox.api_key, "host": sandbox.api_url},
+        "WAREHOUSE": {"conn_type": "sqlite", "host": str(warehouse)},
+        "AWS_DEFAULT": {"conn_type": "aws", **keys, "extra": extra},
+    }
+    return {f"AIRFLOW_CONN_{name}": json.dumps(connection) for name, connection in connections.items()}
+
+
+def _show_hosted_csv(airflow: Airflow, sandbox: SandboxServer, path: str) -> None:
+    run_id = _follow(airflow, HOSTED_CSV, {"path": path, "listid": HOSTED_LIST})
+    summary = airflow.xcom(HOSTED_CSV, run_id, "wait")
     print()
     print(f"requestid   {summary['requestid']}")
-    print(f"state       {summary['state']} (DAG run: {state})")
-    for task in airflow.tasks(DAG, run_id):
-        print(f"task        {task['task_id']}: {task['state']} in {task['duration']:.1f} s")
+    print(f"state       {summary['state']} (DAG run: success)")
+    _print_tasks(airflow, HOSTED_CSV, run_id)
     print(f"submitted   {summary['submitted_at']}")
     print(f"completed   {summary['completed_at']}, {summary['seconds']:.1f} s later, by Smartech's ping-back")
     print(f"counts      {summary['counts']}")
-    print(f"contacts    {sandbox.state.count():,} in the sandbox, {sandbox.state.count(LIST):,} on list {LIST}")
+    _print_contacts(sandbox, HOSTED_LIST, CONTACTS)
+
+
+def _show_warehouse_sync(airflow: Airflow, sandbox: SandboxServer, loadable: int) -> None:
+    run_id = _follow(airflow, WAREHOUSE_SYNC, {})
+    summary = airflow.xcom(WAREHOUSE_SYNC, run_id, "sync")
+    print()
+    print(f"requestids  {', '.join(summary['requestids'])}")
+    print("state       completed (DAG run: success)")
+    _print_tasks(airflow, WAREHOUSE_SYNC, run_id)
+    print(f"streamed    {summary['rows']:,} rows, {summary['bytes'] / 1e6:.1f} MB in {len(summary['files'])} files")
+    print(f"left out    {summary['missing_keys']:,} rows without an address")
+    _print_contacts(sandbox, WAREHOUSE_LIST, loadable)
+
+
+def _follow(airflow: Airflow, dag_id: str, conf: dict[str, Any]) -> str:
+    """Run a DAG to its success, tell of each change, and return the run's id."""
+    run_id = airflow.trigger(dag_id, conf)
+    say(f"DAG {dag_id} is running")
+    shown: dict[str, str] = {}
+
+    def ended() -> bool:
+        for task in airflow.tasks(dag_id, run_id):
+            if task["state"] and shown.get(task["task_id"]) != task["state"]:
+                shown[task["task_id"]] = task["state"]
+                say(f"  {task['task_id']}: {task['state']}")
+        return airflow.run_state(dag_id, run_id) in ("success", "failed")
+
+    airflow.wait(ended, f"DAG {dag_id} ends")
+    state = airflow.run_state(dag_id, run_id)
+    if state != "success":
+        raise DemoError(f"the run of {dag_id} ended as {state}; see {airflow.home}/logs")
+    return run_id
+
+
+def _print_tasks(airflow: Airflow, dag_id: str, run_id: str) -> None:
+    for task in airflow.tasks(dag_id, run_id):
+        print(f"task        {task['task_id']}: {task['state']} in {task['duration']:.1f} s")
+
+
+def _print_contacts(sandbox: SandboxServer, listid: int, expected: int) -> None:
+    print(f"contacts    {sandbox.state.count(listid):,} on list {listid} of the sandbox")
     print(flush=True)
-    if sandbox.state.count() != CONTACTS:
-        raise DemoError(f"{CONTACTS:,} contacts were expected")
+    if sandbox.state.count(listid) != expected:
+        raise DemoError(f"{expected:,} contacts were expected on list {listid}")
 
 
 def _stop(airflow: Airflow) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 COLUMNS = ("EMAIL", "FIRST_NAME", "LAST_NAME", "CITY", "NOTE", "BIRTHDAY", "POINTS")
@@ -14,13 +17,32 @@ _CITIES = ("Mumbai", "São Paulo", "Zürich", "Washington, D.C.", "Kraków", "�
 _NOTES = ("", "likes, commas", 'said "hello"', "two\nlines", "tab\there", "trailing space ", "=1+1", "ends with \\")
 
 
-def write_contacts(path: Path, count: int, seed: int = 1) -> None:
-    """Write a CSV of this many contacts, the same ones for the same seed."""
-    pick = random.Random(seed)
+def write_contacts(path: Path, count: int) -> None:
+    """Write a CSV of this many contacts, the same ones each time."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for number in range(count):
-            birthday = f"{pick.randint(1940, 2008)}-{pick.randint(1, 12):02}-{pick.randint(1, 28):02}"
-            names = (pick.choice(_FIRST), pick.choice(_LAST), pick.choice(_CITIES), pick.choice(_NOTES))
-            writer.writerow((f"contact{number}@example.com", *names, birthday, pick.randint(0, 9999)))
+        writer.writerows(_contacts(count))
+
+
+def write_warehouse(path: Path, count: int) -> int:
+    """Write a SQLite database with a table of this many contacts; return how many agreed and have an address.
+
+    Every 20th has not agreed, and of every 99th there is no address.
+    """
+    rows = [
+        (None if number % 99 == 1 else email, *rest, int(number % 20 != 0))
+        for number, (email, *rest) in enumerate(_contacts(count))
+    ]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"CREATE TABLE contacts ({', '.join(COLUMNS).lower()}, agreed)")
+        database.executemany("INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return sum(1 for email, *_, agreed in rows if agreed and email)
+
+
+def _contacts(count: int) -> Iterator[tuple[str | int, ...]]:
+    pick = random.Random(1)
+    for number in range(count):
+        birthday = f"{pick.randint(1940, 2008)}-{pick.randint(1, 12):02}-{pick.randint(1, 28):02}"
+        names = (pick.choice(_FIRST), pick.choice(_LAST), pick.choice(_CITIES), pick.choice(_NOTES))
+        yield f"contact{number}@example.com", *names, birthday, pick.randint(0, 9999)

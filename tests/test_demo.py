@@ -68,7 +68,16 @@ def test_the_demo_shows_the_whole_path_and_leaves_nothing_behind(tmp_path: Path)
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert re.search(r"^requestid   [0-9a-f]{32}$", output, re.MULTILINE)
-    for words in ("wait: deferred", "state       completed (DAG run: success)", "contacts    12,000 in the sandbox"):
+    assert re.search(r"^requestids  [0-9a-f]{32}, [0-9a-f]{32}, [0-9a-f]{32}$", output, re.MULTILINE)
+    assert re.search(r"^streamed    112,848 rows, [\d.]+ MB in 3 files$", output, re.MULTILINE)
+    assert output.count("state       completed (DAG run: success)") == 2
+    for words in (
+        "wait: deferred",
+        "sync: deferred",
+        "12,000 on list 33",
+        "112,848 on list 34",
+        "left out    1,152 rows",
+    ):
         assert words in output
     assert left_over(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
@@ -82,7 +91,7 @@ def test_a_demo_that_is_kept_can_be_looked_at_until_ctrl_c(tmp_path: Path) -> No
         airflow, user, password, sandbox = parts.groups()
         answer = httpx.post(f"{airflow}/auth/token", json={"username": user, "password": password}, trust_env=False)
         assert answer.json()["access_token"]
-        assert "Contacts: 12000" in httpx.get(sandbox, trust_env=False).text
+        assert "Contacts: 1" in httpx.get(sandbox, trust_env=False).text
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert left_over(tmp_path) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -28,7 +29,7 @@ from airflow_provider_smartech.extracts import arrow_drivers, extract_of, texts
 from airflow_provider_smartech.extracts.arrow import ArrowExtract
 from airflow_provider_smartech.extracts.extract import Extract, Query
 from airflow_provider_smartech.extracts.postgres import CopyExtract
-from airflow_provider_smartech.extracts.rows import RowsExtract
+from airflow_provider_smartech.extracts.rows import RowsExtract, cursor_of
 from tests.postgres import PostgresServer
 
 
@@ -417,6 +418,7 @@ class Cloud:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.query_job: Any = None
         self.description = [("id", 1), ("name", 2), ("note", 3)]
         table = pa.table({"id": [1, 2, 3], "name": ["a,b", "", "two\nlines"], "note": [None, "x", '"']})
         self._tables = [table.slice(0, 2), table.slice(2)]
@@ -442,3 +444,31 @@ def test_snowflake_and_databricks_are_read_by_their_arrow_calls(module: str) -> 
     cloud = type("Connection", (Cloud,), {"__module__": module})()
     assert through(AnyHook(lambda: cloud), "SELECT 1", {"a": 1}) == (ArrowExtract, SMALL_CSV)
     assert cloud.asked == [("SELECT 1\n", {"a": 1}), "closed", "closed"]
+
+
+def test_bigquery_is_read_by_the_arrow_call_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud()
+    rows = SimpleNamespace(to_arrow_iterable=cloud.fetch_arrow_batches)
+    cloud.query_job = SimpleNamespace(result=lambda: rows)
+    clients: list[Any] = []
+
+    def connect(client: Any) -> Cloud:
+        clients.append(client)
+        return cloud
+
+    monkeypatch.setitem(sys.modules, "google.cloud.bigquery", SimpleNamespace(dbapi=SimpleNamespace(connect=connect)))
+    module = "airflow.providers.google.cloud.hooks.bigquery"
+    connection = type("BigQueryConnection", (Cloud,), {"__module__": module})()
+    asked: dict[str, Any] = {}
+    hook = AnyHook(lambda: connection, project_id="p", location="EU", get_client=lambda **given: asked.update(given))
+    assert through(hook, "SELECT 1", {"a": 1}) == (ArrowExtract, SMALL_CSV)
+    assert (cloud.asked[0], asked) == (("SELECT 1\n", {"a": 1}), {"project_id": "p", "location": "EU"})
+
+
+@pytest.mark.parametrize("driver", ["MySQLdb", "pymysql"])
+def test_mysql_s_cursor_leaves_the_result_on_the_server(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
+    kind = type("SSCursor", (), {})
+    monkeypatch.setitem(sys.modules, driver, SimpleNamespace())
+    monkeypatch.setitem(sys.modules, f"{driver}.cursors", SimpleNamespace(SSCursor=kind))
+    connection = type("Connection", (), {"__module__": f"{driver}.connections", "cursor": lambda self, kind: kind})()
+    assert cursor_of(connection) is kind

@@ -7,10 +7,13 @@ import sys
 
 import pytest
 
-HEAVY = ["fastapi", "uvicorn", "boto3", "botocore", "aiobotocore", "s3fs", "pandas", "airflow.providers.amazon.aws"]
+HEAVY = ["fastapi", "uvicorn", "boto3", "botocore", "aiobotocore", "s3fs", "pandas", "pyarrow", "psycopg", "psycopg2"]
+HEAVY += ["airflow.providers.amazon.aws", "airflow.providers.common.sql.hooks"]
 
 
-@pytest.mark.parametrize("module", ["operators", "sensors", "triggers", "hooks", "plugin", "get_provider_info"])
+@pytest.mark.parametrize(
+    "module", ["operators", "sensors", "transfers", "triggers", "hooks", "plugin", "get_provider_info"]
+)
 def test_a_module_imports_nothing_heavy(module: str) -> None:
     found = f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
     assert output(f"import airflow_provider_smartech.{module}{found}") == "[]"
@@ -19,6 +22,8 @@ def test_a_module_imports_nothing_heavy(module: str) -> None:
 def test_the_example_dags_can_be_imported() -> None:
     dags = "from example_dags.smartech_hosted_csv import upload, wait; print(upload.dag.dag_id, wait.upstream_task_ids)"
     assert output(dags) == "smartech_hosted_csv {'upload'}"
+    dag = "from example_dags.smartech_warehouse_sync import sync; print(sync.dag.dag_id, sync.dag.catchup, sync.sql)"
+    assert output(dag) == "smartech_warehouse_sync False smartech_warehouse_sync.sql"
 
 
 def output(code: str) -> str:

@@ -51,6 +51,8 @@ def test_every_module_that_is_named_exists() -> None:
         for entry in INFO[kind]:
             for module in entry["python-modules"]:
                 import_module(module)
+    for entry in INFO["transfers"]:
+        import_module(entry["python-module"])
 
 
 def test_the_drop_down_offers_the_idcs_that_the_hook_knows() -> None:

@@ -132,7 +132,7 @@ class TestS3ToSmartech:
     ) -> None:
         connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": {"region_name": region}}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        link = from_s3("my-bucket", url_mode=mode).links.link("my-bucket", "a.csv")
+        link = from_s3("my-bucket", url_mode=mode)._links().link("my-bucket", "a.csv")
         assert link.get_secret_value().partition("?")[0] == expected
         assert bool(urlsplit(link.get_secret_value()).query) == (mode == "presigned")
 

@@ -1,0 +1,5 @@
+-- The contacts who agreed to hear from us. Jinja works here: {{ run_id }}
+SELECT email, first_name, last_name, city, birthday, points
+FROM contacts
+WHERE agreed = 1
+ORDER BY email
