@@ -108,11 +108,13 @@ class StagingArea:
 
     def discard(self) -> None:
         """Remove everything that was staged, whole or not. What cannot be removed is named in the log."""
+        keys = [file.key for file in self.files]
         if self._file:
             with _logged(self._bucket, self.key):
                 self._file.abort()
-        # The last one as well: it may be whole, and only S3's word on it lost.
-        remove(self._client, self._bucket, [*(file.key for file in self.files), self.key])
+            # It may be whole all the same, and only S3's word on it lost.
+            keys.append(self.key)
+        remove(self._client, self._bucket, keys)
 
     def _open(self) -> MultipartUpload:
         self._file = MultipartUpload(self._client, self._bucket, self.key, self._arguments)

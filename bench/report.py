@@ -87,7 +87,7 @@ def _ratios(runs: Runs, rows: list[int]) -> list[str]:
         if (one, small) in runs and (other, small) in runs:
             pairs = zip(runs[one, small], runs[other, small], strict=True)
             ratio = median(a[what] / b[what] for a, b in pairs)
-            lines.append(f"| {what}: {one} / {other} | {bound} | {ratio:.2f} |")
+            lines.append(f"| {what}: {one} / {other} | {bound} | {ratio:.3g} |")
     for way in OWN:
         if large != small and (way, large) in runs and (way, small) in runs:
             grown = _median(runs, way, large, "peak_mb") / _median(runs, way, small, "peak_mb")

@@ -19,7 +19,6 @@ from contextlib import closing
 from typing import Any
 
 import boto3
-import psycopg2
 
 from airflow_provider_smartech.extracts.postgres import CopyExtract
 from airflow_provider_smartech.transfers import SqlToSmartechOperator
@@ -50,7 +49,7 @@ def run_operator(connect: Callable[[], Any], table: str, copy: bool = True) -> N
 
 def copy_psycopg2(table: str) -> None:
     """SqlToSmartechOperator, COPY through psycopg2."""
-    run_operator(lambda: psycopg2.connect(os.environ["BENCH_URI"]), table)
+    run_operator(_psycopg2, table)
 
 
 def copy_psycopg(table: str) -> None:
@@ -69,7 +68,7 @@ def arrow_adbc(table: str) -> None:
 
 def rows_psycopg2(table: str) -> None:
     """SqlToSmartechOperator, rows as from any DB-API driver."""
-    run_operator(lambda: psycopg2.connect(os.environ["BENCH_URI"]), table, copy=False)
+    run_operator(_psycopg2, table, copy=False)
 
 
 def sql_to_s3_pandas(table: str) -> None:
@@ -135,7 +134,7 @@ class BareFile:
 def bare_psycopg2(table: str) -> None:
     """Bare loop of COPY and multipart upload, psycopg2."""
     file = BareFile()
-    with closing(psycopg2.connect(os.environ["BENCH_URI"])) as connection, connection.cursor() as cursor:
+    with closing(_psycopg2()) as connection, connection.cursor() as cursor:
         cursor.copy_expert(f"COPY ({query(table)}) TO STDOUT (FORMAT csv, HEADER)", file)
     file.complete()
 
@@ -163,8 +162,15 @@ def raw_upload(table: str) -> None:
 
 def copy_to_nowhere(table: str) -> None:
     """COPY to nowhere: the limit of the database."""
-    with closing(psycopg2.connect(os.environ["BENCH_URI"])) as connection, connection.cursor() as cursor:
+    with closing(_psycopg2()) as connection, connection.cursor() as cursor:
         cursor.execute(f"COPY ({query(table)}) TO '/dev/null' (FORMAT csv)")
+
+
+def _psycopg2() -> Any:
+    # Imported late, as by Airflow's hooks: a way's memory is not to hold the drivers of the others.
+    import psycopg2
+
+    return psycopg2.connect(os.environ["BENCH_URI"])
 
 
 WAYS: list[Callable[[str], None]] = [

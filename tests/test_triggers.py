@@ -66,6 +66,25 @@ def test_no_event_comes_before_one_interval_is_over(store: UploadStore, monkeypa
     assert (datetime.now(UTC) - began).total_seconds() >= 1.0
 
 
+def test_it_waits_until_the_last_of_several_uploads_has_ended(store: UploadStore) -> None:
+    keys = [created(store) for _ in range(3)]
+    told: list[str] = []
+
+    async def ping() -> None:
+        for key in (keys[2], keys[0], keys[1]):
+            await turns()
+            told.append(key)
+            store.add_pingback(key, news({"status": "failed" if key == keys[0] else "completed"}))
+
+    async def event() -> Any:
+        deadline = datetime.now(UTC).timestamp() + 30
+        payload = await first_event(rebuilt(SmartechBulkUploadTrigger(keys, deadline)))
+        assert len(told) == 3
+        return payload
+
+    assert together(event(), ping())[0] == {"keys": keys, "event": "ended", "message": ""}
+
+
 @pytest.mark.parametrize("status", ["completed", "failed", "hibernating"])
 def test_a_pingback_that_comes_while_waiting_ends_the_wait(store: UploadStore, status: str) -> None:
     key = created(store)
