@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import shutil
 import signal
 import sys
@@ -71,7 +72,9 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     # Late, so that the waiting can be seen.
     sandbox = stack.enter_context(SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=8))
     say(f"Smartech sandbox: {sandbox.url}/")
-    airflow = Airflow(folder / "airflow", EXAMPLES, _connections(sandbox, warehouse, s3))
+    # The nightly DAG shall run when it is asked to, and not for last night.
+    settings = {**_connections(sandbox, warehouse, s3), "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+    airflow = Airflow(folder / "airflow", EXAMPLES, settings)
     stack.callback(_stop, airflow)
     say(f"starting airflow standalone at {airflow.url} (the first start takes up to a minute)")
     airflow.start((HOSTED_CSV, WAREHOUSE_SYNC), say)
@@ -86,6 +89,8 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
 
 
 def _start_s3(stack: ExitStack) -> str:
+    # Its log of each request would stand between what is said here.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     stack.callback(server.stop)
