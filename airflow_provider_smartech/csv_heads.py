@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,17 +51,24 @@ def check_object(client: Any, bucket: str, key: str, primary_key: str | None) ->
 def check_columns(names: Sequence[str], primary_key: str | None, source: str) -> None:
     """See that the columns' names are fit for a header.
 
+    The messages give their positions, not the names: without a header, they would be a contact's.
+
     :raises ContactsRefused: one is blank or comes twice, or the primary key is not among them.
     """
-    for position, name in enumerate(names, start=1):
-        if not name.strip():
+    seen: dict[str, int] = {}
+    for position, name in enumerate((name.strip() for name in names), start=1):
+        if not name:
             raise ContactsRefused(source, f"column {position} has no name. Give it one in the header.")
-    repeated = [name for name, count in Counter(name.strip() for name in names).items() if count > 1]
-    if repeated:
-        raise ContactsRefused(source, f"the column {repeated[0]!r} comes more than once. Rename or drop one.")
+        if name in seen:
+            raise ContactsRefused(
+                source, f"columns {seen[name]} and {position} have the same name. Rename or drop one."
+            )
+        seen[name] = position
     if primary_key is not None and primary_key not in names:
         raise ContactsRefused(
-            source, f"there is no column {primary_key!r}, the primary key; the columns are {', '.join(names)[:500]}."
+            source,
+            f"none of the {len(names)} columns is named {primary_key!r}, which is to be the primary key. Is the first "
+            "row a header, and are the names spelt alike, in upper or lower case?",
         )
 
 

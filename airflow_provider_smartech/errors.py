@@ -101,16 +101,16 @@ class ContactsEmpty(ContactsRefused):
 
 
 class ContactsQueryFailed(SmartechRetryableError):
-    """The database stopped the query with an error whose text may hold contact data, so it is not shown.
+    """The database broke the query off with an error whose text may hold contact data, so it is not shown.
 
-    ``error`` is the type of the driver's exception, ``sqlstate`` PostgreSQL's code where there is one.
+    ``error`` is the type of the driver's exception, ``sqlstate`` the database's code where there is one.
     """
 
     def __init__(self, error: str, sqlstate: str | None) -> None:
         code = f", SQLSTATE {sqlstate}" if sqlstate else ""
         super().__init__(
-            f"The database stopped the query because of the data in it ({error}{code}); nothing was sent. Its message "
-            "is not shown, because it may hold contact data: run the query by hand to see it."
+            f"The database broke the query off ({error}{code}); nothing was sent. Its message is not shown, because it "
+            "may hold contact data: run the query by hand to see it."
         )
         self.error = error
         self.sqlstate = sqlstate

@@ -10,8 +10,9 @@ from typing import Any
 
 from airflow_provider_smartech.errors import ContactsStorageError
 
-# S3 takes parts from 5 MiB on, and 10,000 of them.
+# S3 takes parts from 5 MiB on, and 10,000 of them; so they grow by as much after each 2,000, which makes 150 GiB.
 PART = 5 << 20
+PARTS_OF_A_SIZE = 2000
 UNDER_WAY = 2
 
 
@@ -41,7 +42,7 @@ class MultipartUpload:
         """
         self.bytes += len(content)
         self._buffer += content
-        if len(self._buffer) >= PART:
+        if len(self._buffer) >= PART * (1 + len(self._parts) // PARTS_OF_A_SIZE):
             self._send()
 
     def complete(self) -> None:

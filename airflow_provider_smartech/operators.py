@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostedFile:
+    """A file that Smartech is to fetch: its ``address``, and what makes the link that is sent, if one is needed."""
+
+    address: str | SecretUrl
+    link: Callable[[], str | SecretUrl]
 
 
 class SmartechBaseOperator(BaseOperator, ABC):
@@ -89,8 +99,8 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.on_unknown_outcome = on_unknown_outcome
 
     @abstractmethod
-    def hosted(self, submission: Submission) -> Sequence[str | SecretUrl]:
-        """Return the URLs of the files to submit, each for an upload of its own."""
+    def hosted(self, submission: Submission) -> Sequence[HostedFile]:
+        """Return the files to submit, each for an upload of its own."""
 
     def announce(self, uploads: Sequence[Upload], context: Context) -> None:
         """Push to XCom what is known when all uploads are submitted, before they are waited for."""
@@ -111,14 +121,20 @@ class SmartechBaseOperator(BaseOperator, ABC):
         """Submit the files, or take what an earlier try submitted, and wait for them if that is asked for."""
         wait = Wait(timeout=self.timeout)
         submission = self._submission(context, wait)
-        files = [self.request(path) for path in self.hosted(submission)]
-        uploads = [submission.send(parameters, part) for part, parameters in enumerate(files)]
+        files = self.hosted(submission)
+        uploads = [
+            submission.send(self.request(file.address), part, partial(self._signed, file))
+            for part, file in enumerate(files)
+        ]
         self.announce(uploads, context)
         if not self.wait_for_completion:
             return self._hand_over(uploads, submission)
         if self.deferrable and not all(map(wait.has_ended, uploads)):
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
         return self._finish(wait.block(uploads), submission, wait)
+
+    def _signed(self, file: HostedFile) -> BulkUploadParameters:
+        return self.request(file.link())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
@@ -164,6 +180,10 @@ class SmartechBaseOperator(BaseOperator, ABC):
     ) -> None:
         """Render as usual, then hide what Airflow must not store or show as a rendered template."""
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        self.hide()
+
+    def hide(self) -> None:
+        """Replace rendered fields that hold secrets by what does not show them."""
         if isinstance(self.callback, str):
             mask([self.callback])
             self.callback = SecretStr(self.callback)
@@ -184,20 +204,13 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
         super().__init__(**kwargs)
         self.path: str | SecretUrl = path
 
-    def hosted(self, submission: Submission) -> Sequence[str | SecretUrl]:
+    def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the one file."""
-        return [self.path]
+        return [HostedFile(address=self.path, link=lambda: self.path)]
 
-    def _do_render_template_fields(
-        self,
-        parent: Any,
-        template_fields: Iterable[str],
-        context: Context,
-        jinja_env: jinja2.Environment,
-        seen_oids: set[int],
-    ) -> None:
-        """Render as usual, then hide the query of the path."""
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+    def hide(self) -> None:
+        """Hide the query of the path as well."""
+        super().hide()
         if isinstance(self.path, str):
             self.path = SecretUrl(self.path)
             mask(self.path.secrets())

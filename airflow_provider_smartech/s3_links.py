@@ -58,17 +58,36 @@ class S3Links:
         :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
         """
         if self.url_mode == "direct":
-            return self.address(bucket, key)
-        self.check()
+            return self._plain(bucket, key)
+        self.check(bucket, key)
+        link = self._presigned(bucket, key)
+        mask(link.secrets())
+        return link
+
+    def address(self, bucket: str, key: str) -> SecretUrl:
+        """Return the plain address of an object, without a signature."""
+        if self.url_mode == "direct":
+            return self._plain(bucket, key)
+        return SecretUrl(str(self._presigned(bucket, key)))
+
+    def _presigned(self, bucket: str, key: str) -> SecretUrl:
         where = {"Bucket": bucket, "Key": key}
         with storage_errors(where):
             seconds = int(self.validity.total_seconds())
             url = self._hook.generate_presigned_url("get_object", params=where, expires_in=seconds)
         if not url:
             raise ContactsStorageError(f"s3://{bucket}/{key}", "no link could be signed")
-        link = SecretUrl(url)
-        mask(link.secrets())
-        return link
+        return SecretUrl(url)
+
+    def _plain(self, bucket: str, key: str) -> SecretUrl:
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        where = {"Bucket": bucket, "Key": key}
+        with storage_errors(where):
+            unsigned = self._hook.config.merge(Config(signature_version=UNSIGNED))
+            client = self._hook.get_client_type(region_name=self._hook.region_name, config=unsigned)
+            return SecretUrl(client.generate_presigned_url("get_object", Params=where))
 
     @cached_property
     def _hook(self) -> S3Hook:
@@ -81,30 +100,22 @@ class S3Links:
         own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
         return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
 
-    def address(self, bucket: str, key: str) -> SecretUrl:
-        """Return the plain address of an object, without a signature."""
-        from botocore import UNSIGNED
-        from botocore.config import Config
-
-        where = {"Bucket": bucket, "Key": key}
-        with storage_errors(where):
-            unsigned = self._hook.config.merge(Config(signature_version=UNSIGNED))
-            client = self._hook.get_client_type(region_name=self._hook.region_name, config=unsigned)
-            return SecretUrl(client.generate_presigned_url("get_object", Params=where))
-
-    def check(self) -> None:
+    def check(self, bucket: str, key: str) -> None:
         """Warn or fail where a link would die early.
 
         :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
+        :raises ContactsStorageError: the credentials could not be had.
         """
         if self.url_mode == "direct":
             return
-        credentials = self._hook.get_session().get_credentials()
+        with storage_errors({"Bucket": bucket, "Key": key}):
+            credentials = self._hook.get_session().get_credentials()
+            token = credentials and credentials.get_frozen_credentials().token
         if credentials is None:
             raise SmartechConfigurationError(
                 f"The AWS connection {self.aws_conn_id!r} has no credentials to sign a link with."
             )
-        if credentials.get_frozen_credentials().token is None:
+        if token is None:
             return
         expires_within = getattr(credentials, "refresh_needed", None)
         if expires_within is None:

@@ -32,3 +32,7 @@ class Staging(Document):
     def serves(self, task: TaskTry, fingerprint: str) -> bool:
         """Whether a later try of the same query can go on with these files, instead of asking the database again."""
         return self.fingerprint == fingerprint and task.retries(self.task)
+
+    def is_of_round(self, task: TaskTry) -> bool:
+        """Whether the task has not been cleared since."""
+        return task == self.task or task.retries(self.task)

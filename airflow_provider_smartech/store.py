@@ -128,10 +128,14 @@ class UploadStore:
         """Return what earlier tries of this task instance recorded, the latest first."""
         uploads = [
             (upload.record.task.try_number, upload.record.at, upload)
-            for upload in self._recorded(f"tasks/{task.instance()}")
+            for upload in self.of_task(task)
             if upload.record.task and upload.record.task.try_number < task.try_number
         ]
         return [upload for *_, upload in sorted(uploads, key=lambda found: found[:2], reverse=True)]
+
+    def of_task(self, task: TaskTry) -> list[Upload]:
+        """Return what all tries of this task instance recorded."""
+        return self._recorded(f"tasks/{task.instance()}")
 
     def staged(self, staging: Staging) -> None:
         """Keep which files a task has staged."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -61,26 +63,46 @@ class Submission:
         if self.waits and not self.settings.callback_base_url:
             raise _no_callback()
 
-    def send(self, parameters: BulkUploadParameters, part: int = 0) -> Upload:
+    def check_earlier(self) -> None:
+        """See whether something else than before may be sent at all.
+
+        :raises SmartechOutcomeUnknown: nothing is known of an earlier try's upload, and ``on_unknown_outcome`` is
+            ``fail``.
+        """
+        for part in count():
+            uploads = self.store.earlier(self.task.for_part(part))
+            if not uploads:
+                return
+            earlier = next((upload for upload in uploads if self._state(upload) is not State.NOT_ACCEPTED), None)
+            if earlier and self._is_unknown(earlier):
+                self._decide_unknown(earlier)
+
+    def send(
+        self,
+        file: BulkUploadParameters,
+        part: int = 0,
+        signed: Callable[[], BulkUploadParameters] | None = None,
+    ) -> Upload:
         """Return the upload: an earlier try's where that is under way or done, else a new one.
 
-        ``part`` tells the uploads of one task apart.
+        ``part`` tells the uploads of one task apart. ``signed`` returns what is really sent, where that is made only
+        if it is needed; ``file`` tells the upload again.
 
         :raises SmartechOutcomeUnknown: nothing is known of an earlier try's upload, and ``on_unknown_outcome`` is
             ``fail``; or this try got no clear answer.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
-        earlier = self.standing(parameters, part)
-        return self._take(earlier) if earlier else self._submit(parameters, part)
+        earlier = self.standing(file, part)
+        return self._take(earlier) if earlier else self._submit(file, part, signed() if signed else file)
 
-    def standing(self, parameters: BulkUploadParameters, part: int = 0) -> Upload | None:
+    def standing(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
         """Return the earlier try's upload that need not be sent again, None if there is none.
 
         :raises SmartechOutcomeUnknown: nothing is known of it, and ``on_unknown_outcome`` is ``fail``.
         """
         for earlier in self.store.earlier(self.task.for_part(part)):
             if self._state(earlier) is not State.NOT_ACCEPTED:
-                return earlier if self._stands(earlier, parameters) else None
+                return earlier if self._stands(earlier, file) else None
         return None
 
     def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
@@ -90,10 +112,12 @@ class Submission:
     def _state(self, upload: Upload) -> State:
         return upload.progress(self.settings.statuses, self.settings.pingbacks_expected).state
 
-    def _stands(self, earlier: Upload, parameters: BulkUploadParameters) -> bool:
+    def _stands(self, earlier: Upload, file: BulkUploadParameters) -> bool:
         """Whether the earlier upload is the one that this try would send. If not, the log says why."""
         record, handover, state = earlier.record, earlier.handover, self._state(earlier)
-        if (record.fingerprint, record.smartech_conn_id) != (parameters.fingerprint(), self.hook.smartech_conn_id):
+        if (record.fingerprint, record.smartech_conn_id) != (file.fingerprint(), self.hook.smartech_conn_id):
+            if self._is_unknown(earlier) and self.on_unknown_outcome == "fail":
+                self._decide_unknown(earlier)
             log.warning("An earlier try sent upload %s of another file or list; uploading anew.", earlier.requestid)
             return False
         if state is State.FAILED:
@@ -104,11 +128,18 @@ class Submission:
             return False
         other_run = record.task is not None and not self.task.follows(record.task)
         lost_track = self.waits and not record.tracked
-        given_up = handover is not None and handover.reason == "not completed" and state is not State.COMPLETED
-        if other_run or lost_track or given_up or state in (State.SUBMITTING, State.OUTCOME_UNKNOWN):
+        if other_run or lost_track or self._is_unknown(earlier):
             self._decide_unknown(earlier)
             return False
         return True
+
+    def _is_unknown(self, earlier: Upload) -> bool:
+        """Whether nobody knows if it was loaded: no clear answer came, or the wait for it was given up."""
+        state, handover = self._state(earlier), earlier.handover
+        given_up = handover is not None and handover.reason == "not completed"
+        return state in (State.SUBMITTING, State.OUTCOME_UNKNOWN) or (
+            given_up and state not in (State.COMPLETED, State.FAILED)
+        )
 
     def _decide_unknown(self, earlier: Upload) -> None:
         what = (
@@ -140,15 +171,15 @@ class Submission:
             return requestid
         return requestid if known.key == earlier.key else earlier.key
 
-    def _submit(self, parameters: BulkUploadParameters, part: int) -> Upload:
+    def _submit(self, file: BulkUploadParameters, part: int, parameters: BulkUploadParameters) -> Upload:
         upload_id = new_upload_id()
         tracked, parameters = self._with_callback(parameters, upload_id)
         self.hook.check()
         record = Record(
             key=str(key_of(upload_id)),
-            path=str(parameters.path),
-            listid=parameters.listid,
-            fingerprint=parameters.fingerprint(),
+            path=str(file.path),
+            listid=file.listid,
+            fingerprint=file.fingerprint(),
             smartech_conn_id=self.hook.smartech_conn_id,
             tracked=tracked,
             task=self.task.for_part(part),

@@ -8,10 +8,17 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowTaskTerminated
 
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
@@ -19,9 +26,11 @@ from airflow_provider_smartech.errors import (
     ContactsWithoutKey,
     SmartechConfigurationError,
     SmartechOutcomeUnknown,
+    UploadNotCompleted,
     UploadStoreError,
+    UploadTimeout,
 )
-from airflow_provider_smartech.operators import SmartechBaseOperator
+from airflow_provider_smartech.operators import HostedFile, SmartechBaseOperator
 from airflow_provider_smartech.redaction import SecretUrl
 from airflow_provider_smartech.s3_links import S3Links, UrlMode
 from airflow_provider_smartech.staging import Staging
@@ -32,11 +41,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
+    from airflow_provider_smartech.staging import StagedFile
     from airflow_provider_smartech.staging_area import StagingArea
     from airflow_provider_smartech.submissions import Submission
-    from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.uploads import TaskTry, Upload
 
 log = logging.getLogger(__name__)
+
+# The classes of SQLSTATE for connections, permissions, names and syntax, resources, and the operator's intervention.
+STRUCTURAL = ("08", "28", "3D", "3F", "42", "53", "57")
 
 OnMissingKey = Literal["fail", "skip"]
 OnEmpty = Literal["skip", "fail", "submit"]
@@ -108,13 +121,21 @@ class S3ToSmartechOperator(_S3Operator):
         self.s3_key = s3_key
         self.primary_key = primary_key
 
-    def hosted(self, submission: Submission) -> Sequence[SecretUrl]:
-        """Return the link to the object, once its beginning has been looked at."""
+    def hosted(self, submission: Submission) -> Sequence[HostedFile]:
+        """Return the object; its beginning is looked at before it is sent."""
+        links = self._links()
+        return [
+            HostedFile(
+                address=links.address(self.s3_bucket, self.s3_key),
+                link=lambda: self._checked_link(links),
+            )
+        ]
+
+    def _checked_link(self, links: S3Links) -> SecretUrl:
         from airflow_provider_smartech.csv_heads import check_object
 
-        links = self._links()
         check_object(links.client, self.s3_bucket, self.s3_key, self.primary_key)
-        return [links.link(self.s3_bucket, self.s3_key)]
+        return links.link(self.s3_bucket, self.s3_key)
 
 
 class SqlToSmartechOperator(_S3Operator):
@@ -204,6 +225,9 @@ class SqlToSmartechOperator(_S3Operator):
                 f"delete_staged={delete_staged!r} needs wait_for_completion=True: without it, the files would be gone "
                 "before Smartech has fetched them"
             )
+        per_part = [name for name in upload_args or {} if name.startswith(("Checksum", "SSECustomer"))]
+        if per_part:
+            raise ValueError(f"upload_args: {per_part[0]} must go with each part of a file or each fetch; leave it out")
         self.sql = sql
         self.conn_id = conn_id
         self.s3_prefix = s3_prefix
@@ -216,7 +240,7 @@ class SqlToSmartechOperator(_S3Operator):
         self.max_rows_per_file = max_rows_per_file
         self.delete_staged = delete_staged
         self.upload_args = upload_args
-        self._area: StagingArea | None = None
+        self._streaming = False
 
     def execute(self, context: Context) -> Any:
         """Stage and submit the query's rows, or go on where an earlier try ended."""
@@ -229,12 +253,15 @@ class SqlToSmartechOperator(_S3Operator):
             return super().execute_complete(context, event)
 
     def on_kill(self) -> None:
-        """Leave no half of a file behind: the task has only seconds left."""
-        if self._area:
-            self._area.discard()
+        """Break off while rows are streamed, so that nothing stays behind: the task has only seconds left.
 
-    def hosted(self, submission: Submission) -> Sequence[SecretUrl]:
-        """Return the links to the staged files."""
+        Airflow calls this in between, and would let the task go on.
+        """
+        if self._streaming:
+            raise AirflowTaskTerminated("The task was killed while it streamed the query; nothing was sent.")
+
+    def hosted(self, submission: Submission) -> Sequence[HostedFile]:
+        """Return the staged files."""
         links = self._links()
         earlier = submission.store.last_staging(submission.task)
         if earlier and self._goes_on_with(earlier, submission, links):
@@ -242,7 +269,12 @@ class SqlToSmartechOperator(_S3Operator):
             staging = earlier
         else:
             staging = self._stage(submission, links)
-        return [links.link(staging.bucket, file.key) for file in staging.files]
+        return [
+            HostedFile(
+                address=links.address(staging.bucket, file.key), link=partial(links.link, staging.bucket, file.key)
+            )
+            for file in staging.files
+        ]
 
     def announce(self, uploads: Sequence[Upload], context: Context) -> None:
         """Push the requestids."""
@@ -254,7 +286,7 @@ class SqlToSmartechOperator(_S3Operator):
         if staging is None:
             raise UploadStoreError("The upload store has lost what this task staged; its uploads were submitted.")
         if self.delete_staged != "never":
-            self._remove(staging)
+            self._remove(staging.bucket, *staging.files)
         files = [
             {"requestid": upload.requestid, **file.model_dump()}
             for upload, file in zip(uploads, staging.files, strict=True)
@@ -275,7 +307,7 @@ class SqlToSmartechOperator(_S3Operator):
             return False
         if exist(links.client, earlier.bucket, [file.key for file in earlier.files]):
             return True
-        requests = [self.request(links.link(earlier.bucket, file.key)) for file in earlier.files]
+        requests = [self.request(links.address(earlier.bucket, file.key)) for file in earlier.files]
         standing = [submission.standing(request, part) for part, request in enumerate(requests)]
         if any(standing) and not all(standing) and self.on_unknown_outcome == "fail":
             raise SmartechOutcomeUnknown(
@@ -299,10 +331,11 @@ class SqlToSmartechOperator(_S3Operator):
             arguments=self.upload_args or {},
         )
         # Whatever can be refused, is refused before the query runs.
-        self.request(f"https://{self.s3_bucket}.example/{area.key}")
-        links.check()
+        self.request("https://bucket.example/contacts.csv")
+        links.check(self.s3_bucket, area.key)
         submission.check()
-        self._area = area
+        submission.check_earlier()
+        self._streaming = True
         try:
             self._stream(area)
             self._judge(area)
@@ -319,7 +352,7 @@ class SqlToSmartechOperator(_S3Operator):
             area.discard()
             raise
         finally:
-            self._area = None
+            self._streaming = False
         return staging
 
     def _stream(self, area: StagingArea) -> None:
@@ -327,13 +360,15 @@ class SqlToSmartechOperator(_S3Operator):
         from airflow_provider_smartech.extracts.extract import Query
 
         failure = None
-        try:
-            with extract_of(self._database()) as extract:
+        with extract_of(self._database()) as extract:
+            try:
                 extract.send(Query.of(self.sql, self.parameters), area)
-        except Exception as error:
-            failure = _data_error(error)
-            if failure is None:
+            except AirflowException:
                 raise
+            except Exception as error:
+                if _shows_no_data(error):
+                    raise
+                failure = ContactsQueryFailed(type(error).__name__, _sqlstate(error))
         # Outside the handler: the driver's exception must not be chained.
         if failure:
             raise failure
@@ -379,18 +414,36 @@ class SqlToSmartechOperator(_S3Operator):
             raise
         except BaseException as error:
             ti = context["ti"]
-            if self.delete_staged == "always" and (
-                isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
-            ):
-                staging = UploadStore.configured().last_staging(task_try(context))
-                if staging:
-                    self._remove(staging)
+            over = isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
+            if self.delete_staged == "always" and over:
+                self._remove_what_is_over(
+                    task_try(context), waited=isinstance(error, UploadNotCompleted | UploadTimeout)
+                )
             raise
 
-    def _remove(self, staging: Staging) -> None:
+    def _remove_what_is_over(self, task: TaskTry, waited: bool) -> None:
+        """Remove the files of this round, but none that Smartech may have taken and nobody waited for."""
+        store = UploadStore.configured()
+        try:
+            staging = store.last_staging(task)
+            if staging is None or not staging.is_of_round(task):
+                return
+            for part, file in enumerate(staging.files):
+                if waited or not any(map(_may_be_fetched, store.of_task(task.for_part(part)))):
+                    self._remove(staging.bucket, file)
+                else:
+                    log.warning("s3://%s/%s stays: Smartech may have yet to fetch it.", staging.bucket, file.key)
+        except UploadStoreError as error:
+            log.warning("%s The staged files stay.", error)
+
+    def _remove(self, bucket: str, *files: StagedFile) -> None:
         from airflow_provider_smartech.staging_area import remove
 
-        remove(self._links().client, staging.bucket, [file.key for file in staging.files])
+        remove(self._links().client, bucket, [file.key for file in files])
+
+
+def _may_be_fetched(upload: Upload) -> bool:
+    return upload.answer is None or upload.answer.outcome != "not accepted"
 
 
 def _one_of(name: str, value: object, choices: Any) -> None:
@@ -398,10 +451,16 @@ def _one_of(name: str, value: object, choices: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}; got {value!r}")
 
 
-def _data_error(error: Exception) -> ContactsQueryFailed | None:
-    """Return the error to show for one of a driver whose text may quote the data; None for all others."""
-    sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    of_data = {"DataError", "IntegrityError"} & {kind.__name__ for kind in type(error).__mro__}
-    if str(sqlstate)[:2] in ("22", "23") or of_data:
-        return ContactsQueryFailed(type(error).__name__, sqlstate)
-    return None
+def _shows_no_data(error: Exception) -> bool:
+    """Whether a driver's error is surely about the query or the connection, so that its text quotes no row."""
+    structural = {"CatalogException", "BinderException", "ParserException"}
+    return (_sqlstate(error) or "")[:2] in STRUCTURAL or type(error).__name__ in structural or _of_sqlite(error)
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def _of_sqlite(error: Exception) -> bool:
+    # Only errors of the library itself have this attribute, and not those of reading values.
+    return getattr(error, "sqlite_errorname", None) == "SQLITE_ERROR"

@@ -86,7 +86,7 @@ class Poll:
         return cls._of_loop[loop]
 
     async def wait(self, key: str) -> None:
-        """Return when the upload has ended, but not before one interval is over.
+        """Return when the upload has ended.
 
         :raises UploadUnknown: the store has no such upload.
         :raises UploadRecordUnreadable: its files are damaged.
@@ -98,10 +98,7 @@ class Poll:
             self._rounds = asyncio.create_task(self._run(), context=contextvars.Context())
             self._rounds.add_done_callback(self._give_up)
         try:
-            # Airflow fails a task that resumes before the executor has reported its deferral, which can take seconds.
-            await asyncio.sleep(self._settings.poll_interval)
-            if not news.done():
-                await self._look(key)
+            await self._look(key)
             await news
         finally:
             self._leave(key, news)

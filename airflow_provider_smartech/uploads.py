@@ -84,7 +84,7 @@ class TaskTry(BaseModel):
 
     def instance(self) -> str:
         """Return what all tries of the task instance share for one upload, as a name that is safe in any store."""
-        parts = [self.dag_id, self.run_id, self.task_id, self.map_index, self.part]
+        parts = [self.dag_id, self.run_id, self.task_id, self.map_index, *([self.part] if self.part else [])]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
     def for_part(self, part: int) -> TaskTry:

@@ -472,3 +472,22 @@ def test_mysql_s_cursor_leaves_the_result_on_the_server(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, f"{driver}.cursors", SimpleNamespace(SSCursor=kind))
     connection = type("Connection", (), {"__module__": f"{driver}.connections", "cursor": lambda self, kind: kind})()
     assert cursor_of(connection) is kind
+
+
+@pytest.mark.parametrize(
+    "value", ["'infinity'::timestamp", "'infinity'::date", "'0044-03-15 (BC)'::date", "'24:00:00'::time"]
+)
+def test_times_that_arrow_cannot_write_are_refused(value: str) -> None:
+    with pytest.raises(ContactsRefused, match=r"column 'odd' holds a date or time outside"):
+        through(AnyHook(duckdb.connect), f"SELECT {value} AS odd")
+
+
+def test_a_time_that_has_no_moment_in_utc_is_refused() -> None:
+    late = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
+    with pytest.raises(ContactsRefused, match=r"'odd' holds a date or time outside"):
+        texts.lines([(late,)], ["odd"])
+
+
+def test_parameters_are_read_whatever_the_connection_s_encoding(postgres: PostgresServer) -> None:
+    with closing(psycopg2.connect(postgres.uri, client_encoding="LATIN1")) as connection:
+        assert collected(CopyExtract(connection), "SELECT %s::text AS name", ["José"]).content == "José\n".encode()

@@ -9,9 +9,12 @@ import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import adbc_driver_postgresql.dbapi
+import duckdb
 import psycopg
 import psycopg2
 import pyarrow as pa
@@ -20,7 +23,9 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowTaskTerminated
 from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.exceptions import CredentialRetrievalError
 
 from airflow_provider_smartech import extracts, multipart, staging_area
 from airflow_provider_smartech.errors import (
@@ -39,6 +44,7 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.submissions import Submission
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
 from tests.servers import eventually
@@ -145,10 +151,10 @@ class TestS3ToSmartech:
             ("EMAIL,NAME\n".encode("utf-16"), "encoded in UTF-16"),
             (b"EMAIL,,NAME\n", "column 2 has no name"),
             (b"EMAIL, \t\n", "column 2 has no name"),
-            (b"EMAIL,NAME,EMAIL\n", "'EMAIL' comes more than once"),
-            (b"EMAIL,NAME, EMAIL\n", "'EMAIL' comes more than once"),
-            (b"E_MAIL,NAME\n", "there is no column 'EMAIL'"),
-            (b"email,NAME\n", "there is no column 'EMAIL'"),
+            (b"EMAIL,NAME,EMAIL\n", "columns 1 and 3 have the same name"),
+            (b"EMAIL,NAME, EMAIL\n", "columns 1 and 3 have the same name"),
+            (b"E_MAIL,NAME\n", "none of the 2 columns is named 'EMAIL'"),
+            (b"email,NAME\n", "none of the 2 columns is named 'EMAIL'"),
             ("EMAIL,STRAßE\n".encode("latin-1"), "name of column 2 is not valid UTF-8"),
             (b"\nEMAIL,NAME\n", "first line is blank"),
             (b'EMAIL,"NAME\n' + b"x" * 100_000, "no header row ends"),
@@ -163,6 +169,17 @@ class TestS3ToSmartech:
             run(from_s3(bucket, s3_key="bad.csv", primary_key="EMAIL"))
         assert caught.value.source == f"s3://{bucket}/bad.csv"
         assert submitted(sandbox) == []
+
+    def test_a_file_without_a_header_is_refused_without_showing_whom_it_holds(self, s3: Any, bucket: str) -> None:
+        for row in (
+            b"john@example.com,John,Doe\n",
+            b"x,john@example.com,john@example.com\n",
+            b'{"a": "john@example.com"}\n',
+        ):
+            s3.put_object(Bucket=bucket, Key="rows.csv", Body=row)
+            with pytest.raises(ContactsRefused) as caught:
+                run(from_s3(bucket, s3_key="rows.csv", primary_key="EMAIL"))
+            assert "john@" not in str(caught.value)
 
     def test_a_real_parquet_file_is_told_from_a_csv(self, s3: Any, bucket: str, tmp_path: Path) -> None:
         pyarrow.parquet.write_table(pa.table({"EMAIL": ["a@example.com"]}), tmp_path / "x.parquet")
@@ -204,6 +221,14 @@ class TestS3ToSmartech:
         eventually(lambda: loaded(sandbox) == ["completed"])
         run(from_s3(bucket, wait_for_completion=True), FakeTaskInstance(try_number=2))
         assert len(submitted(sandbox)) == 1
+
+    def test_a_retry_of_an_accepted_upload_needs_the_object_no_more(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        with crashing(Submission, "hand_over", after=False):
+            run(from_s3(bucket))
+        s3.delete_object(Bucket=bucket, Key="exports/contacts.csv")
+        assert [run(from_s3(bucket), FakeTaskInstance(try_number=2))] == submitted(sandbox)
 
     @pytest.mark.parametrize(
         "wrong",
@@ -296,6 +321,15 @@ class TestCredentials:
         with pytest.raises(SmartechConfigurationError, match="no credentials"):
             run(from_s3(bucket))
 
+    def test_credentials_that_cannot_be_renewed_are_an_error_of_the_storage(self, bucket: str, given: Any) -> None:
+        class Broken(Credentials):
+            def get_frozen_credentials(self) -> Any:
+                raise CredentialRetrievalError(provider="sso", error_msg="expired")
+
+        given(Broken("key", "secret"))
+        with pytest.raises(ContactsStorageError, match="CredentialRetrievalError"):
+            run(from_s3(bucket))
+
     def test_a_link_that_could_not_be_made_is_an_error(
         self, sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -327,6 +361,11 @@ class TestSqlToSmartech:
         staged = s3.get_object(Bucket=bucket, Key=result["files"][0]["key"])
         assert staged["Body"].read() == b'id,first name,"N,1"\n,"","O\'Neil, ""x"""\n'
         assert staged["ContentType"] == "text/csv; charset=utf-8"
+
+    def test_a_prefix_may_have_a_blank(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        run(from_sql(bucket, s3_prefix="my prefix/ü", wait_for_completion=True, delete_staged="never"))
+        assert len(keys(s3, bucket, "my prefix/ü/")) == 1
+        assert sandbox.state.count(33) == 10
 
     def test_rows_are_split_into_files_that_are_all_waited_for(
         self, sandbox: SandboxServer, s3: Any, bucket: str
@@ -421,6 +460,19 @@ class TestSqlToSmartech:
             run(task, FakeTaskInstance(try_number=2))
         assert len(submitted(sandbox)) == 1
 
+    @pytest.mark.parametrize("second", [{}, {"sql": QUERY.replace("10", "3")}])
+    def test_nothing_is_sent_again_after_an_unknown_outcome_if_that_is_forbidden(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, second: dict[str, Any]
+    ) -> None:
+        sandbox.fail_next(Fault.CUT_AFTER, Fault.NO_PINGBACK)
+        with pytest.raises(SmartechOutcomeUnknown):
+            run(from_sql(bucket, on_unknown_outcome="fail"))
+        # A retry with another query, or the same query after the task was cleared.
+        ti = FakeTaskInstance(try_number=2, clear_number=0 if second else 1)
+        with pytest.raises(SmartechOutcomeUnknown, match="nothing is sent again"):
+            run(from_sql(bucket, on_unknown_outcome="fail", **second), ti)
+        assert (len(submitted(sandbox)), len(keys(s3, bucket))) == (1, 1)
+
     def test_another_query_in_a_retry_is_asked(self, sandbox: SandboxServer, bucket: str) -> None:
         with crashing(UploadStore, "staged", after=True):
             run(from_sql(bucket))
@@ -479,10 +531,10 @@ class TestKeysAndEmptiness:
         ("arguments", "reason"),
         [
             ({"columns": {"mail": "EMAIL"}}, "columns renames 'mail', but the query gives EMAIL, name"),
-            ({"columns": {"EMAIL": "name"}}, "'name' comes more than once"),
+            ({"columns": {"EMAIL": "name"}}, "columns 1 and 2 have the same name"),
             ({"columns": {"EMAIL": " "}}, "column 1 has no name"),
-            ({"primary_key": "email"}, "there is no column 'email', the primary key; the columns are EMAIL, name"),
-            ({"sql": "SELECT 1 AS a, 2 AS a"}, "'a' comes more than once"),
+            ({"primary_key": "email"}, "none of the 2 columns is named 'email'"),
+            ({"sql": "SELECT 1 AS a, 2 AS a"}, "columns 1 and 2 have the same name"),
         ],
     )
     def test_columns_that_are_not_fit_are_refused_before_a_row_is_read(
@@ -528,6 +580,8 @@ class TestRefusals:
             {"delete_staged": "sometimes"},
             {"delete_staged": "on_success"},
             {"delete_staged": "always"},
+            {"upload_args": {"ChecksumAlgorithm": "SHA256"}},
+            {"upload_args": {"SSECustomerKey": "k"}},
         ],
     )
     def test_a_wrong_choice_is_refused_when_the_dag_is_read(self, wrong: dict[str, Any]) -> None:
@@ -549,9 +603,68 @@ class TestRefusals:
             error = error.__cause__ or error.__context__
         assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
 
+    @pytest.mark.parametrize("driver", ["sqlite", "duckdb", "adbc", "raise"])
+    def test_no_driver_s_error_quotes_the_data(
+        self,
+        sandbox: SandboxServer,
+        postgres: PostgresServer,
+        bucket: str,
+        driver: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        cast = "SELECT CAST('ana@example.com' || i AS INT) AS age FROM generate_series(1, 3000) AS c (i)"
+        connect, sql = {
+            "sqlite": (
+                lambda: sqlite3.connect(":memory:"),
+                "SELECT CAST(x'616e61406578616d706c652e636f6dff' AS TEXT) AS a",
+            ),
+            "duckdb": (duckdb.connect, cast),
+            "adbc": (lambda: adbc_driver_postgresql.dbapi.connect(postgres.uri), cast),
+            "raise": (lambda: psycopg2.connect(postgres.uri), "SELECT bad()"),
+        }[driver]
+        if driver == "raise":
+            body = "BEGIN RAISE 'bad address ana@example.com'; END"
+            postgres.execute(f"CREATE OR REPLACE FUNCTION bad() RETURNS int LANGUAGE plpgsql AS $${body}$$")
+        hook = SimpleNamespace(get_conn=connect)
+        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: hook)
+        with pytest.raises(ContactsQueryFailed) as caught:
+            run(from_sql(bucket, sql=sql))
+        error: BaseException | None = caught.value
+        while error:
+            assert "ana@" not in str(error)
+            error = error.__cause__ or error.__context__
+
+    @pytest.mark.parametrize(
+        ("connect", "message"),
+        [
+            (lambda: sqlite3.connect(":memory:"), "no such table: nowhere"),
+            (duckdb.connect, "Table with name nowhere does not exist"),
+        ],
+    )
+    def test_other_drivers_errors_in_the_query_itself_are_shown_too(
+        self, sandbox: SandboxServer, bucket: str, connect: Any, message: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=connect))
+        with pytest.raises((sqlite3.Error, duckdb.Error), match=message):
+            run(from_sql(bucket, sql="SELECT * FROM nowhere"))
+
     def test_an_error_in_the_query_itself_is_shown_as_it_is(self, sandbox: SandboxServer, bucket: str) -> None:
         with pytest.raises((psycopg.Error, psycopg2.Error), match='relation "nowhere" does not exist'):
             run(from_sql(bucket, sql="SELECT * FROM nowhere"))
+
+
+def s3_refuses(monkeypatch: pytest.MonkeyPatch, call: str, code: str) -> None:
+    """Let one call of S3 fail, as the stand-in cannot be told to."""
+    get_conn = S3Hook.get_conn
+    status = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+
+    def breaking(self: S3Hook) -> Any:
+        client = get_conn(self)
+        answer = SimpleNamespace(status_code=503, headers={})
+        client.meta.events.register_first(f"before-call.s3.{call}", lambda model, **_: (answer, status))
+        return client
+
+    monkeypatch.setattr(S3Hook, "get_conn", breaking)
 
 
 MUCH = """SELECT i AS id, repeat('0123456789', 100) AS text, 1 / (CASE WHEN i = {zero} THEN 0 ELSE 1 END) AS one
@@ -571,7 +684,7 @@ class TestStaging:
         with caplog.at_level(logging.INFO, "airflow_provider_smartech.staging_area"):
             result = run(from_sql(bucket, sql=MUCH.format(zero=0)))
         key = result["files"][0]["key"]
-        assert s3.head_object(Bucket=bucket, Key=key)["ETag"].endswith('-4"'), "four parts"
+        assert s3.head_object(Bucket=bucket, Key=key)["ETag"].endswith('-6"'), "six parts"
         expected = b"id,text,one\n" + b"".join(b"%d,%s,1\n" % (i, b"0123456789" * 100) for i in range(1, 30001))
         assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == expected
         assert result["bytes"] == len(expected)
@@ -587,40 +700,29 @@ class TestStaging:
     def test_a_storage_that_breaks_off_leaves_nothing_in_s3(
         self, sandbox: SandboxServer, s3: Any, bucket: str, call: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        get_conn = S3Hook.get_conn
-
-        def breaking(self: S3Hook) -> Any:
-            client = get_conn(self)
-
-            def refuse(model: Any, **_: Any) -> Any:
-                return type("Answer", (), {"status_code": 503, "headers": {}})(), {
-                    "Error": {"Code": "SlowDown", "Message": "m"},
-                    "ResponseMetadata": {"HTTPStatusCode": 503},
-                }
-
-            client.meta.events.register_first(f"before-call.s3.{call}", refuse)
-            return client
-
-        monkeypatch.setattr(S3Hook, "get_conn", breaking)
+        s3_refuses(monkeypatch, call, "SlowDown")
         with pytest.raises(ContactsStorageError, match="SlowDown"):
             run(from_sql(bucket, sql=MUCH.format(zero=0)))
         assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
 
-    def test_a_task_that_is_killed_leaves_nothing_in_s3(
-        self, sandbox: SandboxServer, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("rows", [30, 30_000])
+    def test_a_task_that_is_killed_sends_nothing_and_leaves_nothing_in_s3(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch, rows: int
     ) -> None:
-        task = from_sql(bucket, sql=MUCH.format(zero=0), max_rows_per_file=12_000)
+        task = from_sql(bucket, sql=MUCH.format(zero=0).replace("30000", str(rows)), max_rows_per_file=rows // 3)
         add = staging_area.StagingArea.add
 
-        def killed(self: Any, lines: Any, rows: int) -> None:
-            add(self, lines, rows)
-            if self.rows > 22_000:
+        def killed(self: Any, lines: Any, count: int) -> None:
+            add(self, lines, count)
+            if self.rows > rows / 2:
+                # As the handler of the signal does it, between two instructions of the task.
                 task.on_kill()
 
         monkeypatch.setattr(staging_area.StagingArea, "add", killed)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(AirflowTaskTerminated):
             run(task)
         assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
+        task.on_kill()
 
     def test_encryption_is_asked_for_as_configured(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
         for sql in (QUERY, MUCH.format(zero=0)):
@@ -684,6 +786,29 @@ class TestDeletion:
             run(from_sql(bucket, wait_for_completion=True, delete_staged="always"))
         assert keys(s3, bucket) == []
 
+    def test_always_spares_a_file_that_smartech_may_have_yet_to_fetch(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        original = SmartechHook.submit
+        with pytest.MonkeyPatch.context() as patch:
+
+            def second_refused(self: SmartechHook, parameters: Any) -> str:
+                if submitted(sandbox):
+                    sandbox.fail_next(Fault.INVALID_KEY)
+                return original(self, parameters)
+
+            patch.setattr(SmartechHook, "submit", second_refused)
+            with pytest.raises(SmartechRefused):
+                run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, delete_staged="always"))
+        assert [key[-9:] for key in keys(s3, bucket)] == ["00001.csv"]
+
+    def test_always_spares_the_files_of_the_round_before(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
+        run(from_sql(bucket))
+        task = from_sql(bucket, conn_id="aws_default", wait_for_completion=True, delete_staged="always")
+        with pytest.raises(SmartechConfigurationError):
+            run(task, FakeTaskInstance(try_number=2, clear_number=1))
+        assert len(keys(s3, bucket)) == 1
+
     def test_a_file_that_cannot_be_removed_is_named_and_fails_nothing(
         self,
         sandbox: SandboxServer,
@@ -692,21 +817,7 @@ class TestDeletion:
         caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        get_conn = S3Hook.get_conn
-
-        def forbidding(self: S3Hook) -> Any:
-            client = get_conn(self)
-
-            def refuse(model: Any, **_: Any) -> Any:
-                return type("Answer", (), {"status_code": 403, "headers": {}})(), {
-                    "Error": {"Code": "AccessDenied", "Message": "m"},
-                    "ResponseMetadata": {"HTTPStatusCode": 403},
-                }
-
-            client.meta.events.register_first("before-call.s3.DeleteObject", refuse)
-            return client
-
-        monkeypatch.setattr(S3Hook, "get_conn", forbidding)
+        s3_refuses(monkeypatch, "DeleteObject", "AccessDenied")
         run(from_sql(bucket, wait_for_completion=True))
         assert f"Contact data may be left at s3://{bucket}/{keys(s3, bucket)[0]}" in caplog.text
 

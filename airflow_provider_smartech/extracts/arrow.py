@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # Bytes of a batch that are turned into lines at once.
 PIECE = 1 << 20
 
+# The first moment of the years that Python and Arrow write alike, and the first after them; the same for a day's hours.
+DAYS = pa.array([-719_162, 2_932_897], pa.int32()).view(pa.date32())
+HOURS = pa.array([0, 24 * 3600 * 1_000_000], pa.int64()).view(pa.time64("us"))
+
 _SPECIAL = "[{}]".format("".join(texts.SPECIAL))
 
 
@@ -83,16 +87,19 @@ def _texts(column: pa.Array, name: str) -> pa.Array:
     kind = column.type
     if _is_text(kind):
         return _quoted(column.cast(pa.large_string()))
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_date(kind) or pa.types.is_null(kind):
-        return column.cast(pa.date32() if pa.types.is_date(kind) else kind).cast(pa.large_string())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return column.cast(pa.large_string())
+    if pa.types.is_date(kind):
+        days = column.cast(pa.date32())
+        return _within(days, DAYS, name).cast(pa.large_string())
     if pa.types.is_floating(kind):
         return _floating(column)
     if pa.types.is_decimal(kind):
         return _decimal(column)
     if pa.types.is_time(kind):
-        return _trimmed(column.cast(pa.time64("us"), safe=False))
+        return _trimmed(_within(column.cast(pa.time64("us"), safe=False), HOURS, name))
     if pa.types.is_timestamp(kind):
-        return _timestamp(column)
+        return _timestamp(column, name)
     raise texts.without_text(name, str(kind))
 
 
@@ -148,14 +155,24 @@ def _decimal(column: pa.Array) -> pa.Array:
     return pa.array([None if value is None else format(value, "f") for value in column.to_pylist()], pa.large_string())
 
 
-def _timestamp(column: pa.Array) -> pa.Array:
+def _timestamp(column: pa.Array, name: str) -> pa.Array:
     zone = column.type.tz
     # Through UTC and then without a zone: written with one, they take ten times as long.
     utc = column.cast(pa.timestamp("us", zone and "UTC"), safe=False).cast(pa.timestamp("us"))
-    written = _trimmed(utc)
+    written = _trimmed(_within(utc, DAYS.cast(utc.type), name))
     return pc.binary_join_element_wise(written, _large("+00"), _large("")) if zone else written
 
 
 def _trimmed(column: pa.Array) -> pa.Array:
     """Return the texts of times without the zeros at the end of the six digits after the second."""
     return pc.ascii_rtrim(pc.ascii_rtrim(column.cast(pa.large_string()), "0"), ".")
+
+
+def _within(column: pa.Array, bounds: pa.Array, name: str) -> pa.Array:
+    """See that times lie within bounds, the second excluded: Arrow writes others as what they are not."""
+    found = pc.min_max(column)
+    if found["min"].is_valid and (
+        pc.less(found["min"], bounds[0]).as_py() or pc.greater_equal(found["max"], bounds[1]).as_py()
+    ):
+        raise texts.out_of_range(name)
+    return column

@@ -55,6 +55,8 @@ class CopyExtract:
         if type(self._connection).__module__.startswith("psycopg2"):
             from psycopg2.extensions import cursor
 
+            # What the driver binds is read as text below.
+            self._connection.set_client_encoding("UTF8")
             return self._connection.cursor(cursor_factory=cursor)
         from psycopg import ClientCursor
         from psycopg.rows import tuple_row

@@ -44,7 +44,10 @@ def lines(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> bytes:
 
     :raises ContactsRefused: a value has a type without a text, or holds half a character.
     """
-    columns = [column(values, name) for values, name in zip(zip(*rows, strict=True), names, strict=True)]
+    try:
+        columns = [column(values, name) for values, name in zip(zip(*rows, strict=True), names, strict=True)]
+    except OverflowError:
+        raise out_of_range(", ".join(names)) from None
     text = "\n".join(map(",".join, zip(*columns, strict=True)))
     try:
         return f"{text}\n".encode()
@@ -87,9 +90,17 @@ def without_text(name: str, kind: str) -> ContactsRefused:
     )
 
 
+def out_of_range(name: str) -> ContactsRefused:
+    """Return the error for a column with a time that not all drivers can give."""
+    return ContactsRefused(
+        QUERY,
+        f"column {name!r} holds a date or time outside the years 1 to 9999, or the hour 24; mend it in the query.",
+    )
+
+
 def floating(value: float) -> str:
     """Return a floating-point number as PostgreSQL does: with the fewest digits, and an exponent from 1e+15 on."""
-    text = repr(value)
+    text = float.__repr__(value)
     if -1e15 < value < 1e15:
         return text.removesuffix(".0")
     return _NOT_FINITE.get(text) or fewest_digits(value, math.ulp(value))
@@ -131,8 +142,9 @@ def _decimal(value: Decimal) -> str:
 
 
 def _time(value: time) -> str:
-    zone = "" if value.tzinfo is None else value.isoformat()[-6:].removesuffix(":00")
-    return f"{_clock(value)}{zone}"
+    text = value.isoformat()
+    zone = text[max(text.find("+"), text.find("-")) :] if value.tzinfo else ""
+    return f"{_clock(value)}{zone.removesuffix(':00')}"
 
 
 def _timestamp(value: datetime) -> str:
