@@ -322,11 +322,10 @@ class TestCredentials:
             run(from_s3(bucket))
 
     def test_credentials_that_cannot_be_renewed_are_an_error_of_the_storage(self, bucket: str, given: Any) -> None:
-        class Broken(Credentials):
-            def get_frozen_credentials(self) -> Any:
-                raise CredentialRetrievalError(provider="sso", error_msg="expired")
+        def fail(self: Any) -> Any:
+            raise CredentialRetrievalError(provider="sso", error_msg="expired")
 
-        given(Broken("key", "secret"))
+        given(type("Broken", (), {"get_frozen_credentials": fail})())
         with pytest.raises(ContactsStorageError, match="CredentialRetrievalError"):
             run(from_s3(bucket))
 
