@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_smartech.errors import ContactsStorageError
+from airflow_provider_smartech.s3_errors import storage_errors
 
 # S3 takes parts from 5 MiB on, and 10,000 of them; so they grow by as much after each 2,000, which makes 150 GiB.
 PART = 5 << 20
@@ -89,18 +87,3 @@ class MultipartUpload:
     def _send_part(self, number: int, content: bytearray) -> dict[str, Any]:
         answer = self._client.upload_part(**self._object, **self._upload, PartNumber=number, Body=content)
         return {"PartNumber": number, "ETag": answer["ETag"]}
-
-
-@contextmanager
-def storage_errors(where: dict[str, str]) -> Iterator[None]:
-    """Turn what S3's client raises into one error."""
-    # Imported late: boto3 is slow to import, and DAG files are parsed often.
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    url = f"s3://{where['Bucket']}/{where['Key']}"
-    try:
-        yield
-    except ClientError as error:
-        raise ContactsStorageError(url, str(error.response.get("Error", {}).get("Code", "unknown"))) from error
-    except BotoCoreError as error:
-        raise ContactsStorageError(url, type(error).__name__) from error

@@ -12,7 +12,8 @@ from typing import Any
 from airflow_provider_smartech.csv_heads import check_columns
 from airflow_provider_smartech.errors import ContactsRefused, ContactsStorageError
 from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.multipart import MultipartUpload, storage_errors
+from airflow_provider_smartech.multipart import MultipartUpload
+from airflow_provider_smartech.s3_errors import storage_errors
 from airflow_provider_smartech.staging import StagedFile
 
 log = logging.getLogger(__name__)
