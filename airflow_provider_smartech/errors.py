@@ -19,6 +19,7 @@
         ├── SmartechOutcomeUnknown    *  sent, but no clear answer: the upload may be under way
         ├── ContactsQueryFailed          the database stopped the query
         ├── ContactsStorageError         S3 does not keep or show the file
+        ├── TaskKilled                   the task was killed while it streamed a query
         ├── UploadStoreError             the upload store cannot be read or written
         │   └── UploadRecordUnreadable   one upload's files are damaged
         ├── UploadFailed              +  the ping-back says that the upload failed
@@ -126,6 +127,10 @@ class ContactsStorageError(SmartechRetryableError):
         )
         self.url = url
         self.code = code
+
+
+class TaskKilled(SmartechRetryableError):
+    """The task was killed while it streamed a query; nothing was sent."""
 
 
 class SmartechRequestError(SmartechError):

@@ -21,9 +21,13 @@ from airflow_provider_smartech.waits import Wait
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_smartech.uploads import Upload
+
 
 class SmartechBulkUploadSensor(BaseSensorOperator):
     """Waits until Smartech's ping-back says that an upload is complete, and returns a summary of it.
+
+    Waits for several uploads if it is given a list, and returns the list of their summaries.
 
     Needs only the requestid, so it may stand in any DAG. It fails at once for a requestid that the upload store does
     not know and for an upload that was sent without this provider's callback; and when the ping-back says that the
@@ -32,7 +36,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     The summary has the keys ``requestid``, ``state``, ``counts``, ``submitted_at``, ``completed_at``, ``seconds`` and
     ``payload``.
 
-    :param requestid: what ``SmartechBulkUploadOperator`` returned.
+    :param requestid: what ``SmartechBulkUploadOperator`` returned, or a list such as
+        ``sync.output["requestids"]`` of a ``SqlToSmartechOperator``.
     :param deferrable: wait in the triggerer, without a worker slot; looks every ``[smartech] poll_interval`` there.
     :param timeout: how long to wait, in seconds or as a timedelta; Airflow's ``[sensors] default_timeout`` by default.
 
@@ -49,7 +54,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        requestid: str,
+        requestid: str | Sequence[str],
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -60,8 +65,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
         wait = self._wait()
-        summary = wait.look(wait.find(self._checked_requestid()))
-        return PokeReturnValue(is_done=summary is not None, xcom_value=summary)
+        summaries = [wait.look(upload) for upload in self._find(wait)]
+        return PokeReturnValue(is_done=None not in summaries, xcom_value=self._as_given(summaries))
 
     def execute(self, context: Context) -> Any:
         """Wait as ``deferrable`` and ``mode`` say."""
@@ -73,12 +78,11 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish after the deferred wait; the upload store has the last word on what happened."""
         wait = self._wait()
         try:
-            [upload] = wait.resume(event)
-            return wait.conclude(upload)
+            return self._as_given([wait.conclude(upload) for upload in wait.resume(event)])
         except UploadTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
 
@@ -91,11 +95,11 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     def _execute_deferrable(self) -> Any:
         wait = self._wait()
-        upload = wait.find(self._checked_requestid())
-        summary = wait.look(upload)
-        if summary is None:
-            self.defer(trigger=wait.trigger([upload]), method_name="execute_complete", timeout=wait.backstop)
-        return summary
+        uploads = self._find(wait)
+        summaries = [wait.look(upload) for upload in uploads]
+        if None in summaries:
+            self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
+        return self._as_given(summaries)
 
     def _execute_here(self, context: Context) -> Any:
         try:
@@ -107,18 +111,29 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
             raise type(end)(str(self._timed_out())) from None
 
     def _timed_out(self) -> UploadTimeout:
-        upload = self._wait().find(self.requestid)
+        wait = self._wait()
+        upload = next(upload for upload in self._find(wait) if not wait.has_ended(upload))
         return UploadTimeout(upload.requestid, upload.record.at, self.timeout, len(upload.pingbacks))
 
     def _wait(self) -> Wait:
         return Wait(timeout=timedelta(seconds=self.timeout))
 
-    def _checked_requestid(self) -> str:
-        if not isinstance(self.requestid, str) or self.requestid.strip() in ("", "None"):
+    def _find(self, wait: Wait) -> list[Upload]:
+        requestids = [self.requestid] if isinstance(self.requestid, str) else self.requestid
+        known = isinstance(requestids, list | tuple) and all(map(_is_requestid, requestids))
+        if not known or not requestids:
             raise SmartechInvalidParameter(
-                "requestid", f"give what SmartechBulkUploadOperator returned; got {self.requestid!r}."
+                "requestid",
+                f"give what SmartechBulkUploadOperator returned, or a list of requestids; got {self.requestid!r}.",
             )
-        return self.requestid
+        return [wait.find(requestid) for requestid in requestids]
+
+    def _as_given(self, summaries: Sequence[dict[str, Any] | None]) -> Any:
+        return summaries[0] if isinstance(self.requestid, str) else summaries
+
+
+def _is_requestid(value: object) -> bool:
+    return isinstance(value, str) and value.strip() not in ("", "None")
 
 
 def _skip_because(skip: AirflowException) -> AirflowSkipException:

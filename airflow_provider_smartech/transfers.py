@@ -18,7 +18,6 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowTaskTerminated
 
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
@@ -26,6 +25,7 @@ from airflow_provider_smartech.errors import (
     ContactsWithoutKey,
     SmartechConfigurationError,
     SmartechOutcomeUnknown,
+    TaskKilled,
     UploadNotCompleted,
     UploadStoreError,
     UploadTimeout,
@@ -258,7 +258,7 @@ class SqlToSmartechOperator(_S3Operator):
         Airflow calls this in between, and would let the task go on.
         """
         if self._streaming:
-            raise AirflowTaskTerminated("The task was killed while it streamed the query; nothing was sent.")
+            raise TaskKilled("The task was killed while it streamed the query; nothing was sent.")
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the staged files."""

@@ -72,6 +72,31 @@ def test_a_completed_upload_gives_its_summary(
 
 
 @both_ways
+def test_several_uploads_are_waited_for_and_give_a_list_of_summaries(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    sandbox.late_seconds = 0.5
+    first = submit(csv_url)
+    sandbox.fail_next(Fault.PINGBACK_LATE)
+    requestids = [first, submit(csv_url)]
+    summaries = run(sensor(requestids, deferrable=deferrable))
+    assert [(summary["requestid"], summary["state"]) for summary in summaries] == [
+        (requestid, "completed") for requestid in requestids
+    ]
+
+
+@both_ways
+def test_one_of_several_that_does_not_end_is_named_in_the_timeout(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    first = submit(csv_url)
+    sandbox.fail_next(Fault.NO_PINGBACK)
+    lost = submit(csv_url)
+    with pytest.raises(AirflowSensorTimeout, match=lost):
+        run(sensor([first, lost], deferrable=deferrable, timeout=0.3))
+
+
+@both_ways
 def test_rejected_rows_are_in_the_counts(sandbox: SandboxServer, tmp_path: Path, deferrable: bool) -> None:
     sandbox.faults = frozenset({Fault.ROWS_REJECTED})
     write_contacts(tmp_path / "contacts.csv", 50)

@@ -23,7 +23,6 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowTaskTerminated
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 
@@ -38,6 +37,7 @@ from airflow_provider_smartech.errors import (
     SmartechInvalidParameter,
     SmartechOutcomeUnknown,
     SmartechRefused,
+    TaskKilled,
     UploadFailed,
     UploadTimeout,
 )
@@ -718,7 +718,7 @@ class TestStaging:
                 task.on_kill()
 
         monkeypatch.setattr(staging_area.StagingArea, "add", killed)
-        with pytest.raises(AirflowTaskTerminated):
+        with pytest.raises(TaskKilled):
             run(task)
         assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
         task.on_kill()
