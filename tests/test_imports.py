@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ["fastapi", "uvicorn", "boto3", "botocore", "aiobotocore", "s3fs", "pandas", "pyarrow", "psycopg", "psycopg2"]
+HEAVY = ["fastapi", "uvicorn", "boto3", "botocore", "aiobotocore", "s3fs", "pandas", "pyarrow"]
 HEAVY += ["airflow.providers.amazon.aws", "airflow.providers.common.sql.hooks"]
 
 
