@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def as_timedelta(value: float | timedelta) -> timedelta:
+    """Return a time that is given in seconds or as a timedelta."""
+    return value if isinstance(value, timedelta) else timedelta(seconds=value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class HostedFile:
     """A file that Smartech is to fetch: its ``address``, and what makes the link that is sent, if one is needed."""
@@ -95,7 +100,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.smartech_conn_id = smartech_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.timeout = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        self.timeout = as_timedelta(timeout)
         self.on_unknown_outcome = on_unknown_outcome
 
     @abstractmethod

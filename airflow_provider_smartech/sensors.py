@@ -124,7 +124,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         if not known or not requestids:
             raise SmartechInvalidParameter(
                 "requestid",
-                f"give what SmartechBulkUploadOperator returned, or a list of requestids; got {self.requestid!r}.",
+                "give what SmartechBulkUploadOperator returned, or a list such as sync.output['requestids'] of a "
+                f"SqlToSmartechOperator, which is no text from a template; got {self.requestid!r}.",
             )
         return [wait.find(requestid) for requestid in requestids]
 
@@ -133,7 +134,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
 
 def _is_requestid(value: object) -> bool:
-    return isinstance(value, str) and value.strip() not in ("", "None")
+    # A list that went through a Jinja template is a text that begins like this.
+    return isinstance(value, str) and value.strip() not in ("", "None") and value.strip()[0] not in "[{"
 
 
 def _skip_because(skip: AirflowException) -> AirflowSkipException:

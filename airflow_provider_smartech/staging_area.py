@@ -143,6 +143,7 @@ def remove(client: Any, bucket: str, keys: Iterable[str]) -> None:
     for key in keys:
         with _logged(bucket, key), storage_errors({"Bucket": bucket, "Key": key}):
             client.delete_object(Bucket=bucket, Key=key)
+            log.info("Removed s3://%s/%s.", bucket, key)
 
 
 def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:

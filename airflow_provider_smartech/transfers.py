@@ -30,7 +30,7 @@ from airflow_provider_smartech.errors import (
     UploadStoreError,
     UploadTimeout,
 )
-from airflow_provider_smartech.operators import HostedFile, SmartechBaseOperator
+from airflow_provider_smartech.operators import HostedFile, SmartechBaseOperator, as_timedelta
 from airflow_provider_smartech.redaction import SecretUrl
 from airflow_provider_smartech.s3_links import S3Links, UrlMode
 from airflow_provider_smartech.staging import Staging
@@ -67,16 +67,18 @@ class _S3Operator(SmartechBaseOperator):
         s3_bucket: str,
         aws_conn_id: str | None = "aws_default",
         url_mode: UrlMode = "presigned",
-        url_validity: timedelta = timedelta(hours=24),
-        url_minimum_validity: timedelta = timedelta(minutes=15),
+        url_validity: float | timedelta = timedelta(hours=24),
+        url_minimum_validity: float | timedelta = timedelta(minutes=15),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if s3_bucket.startswith("s3://"):
+            raise ValueError(f"s3_bucket must be the name of a bucket, without s3://; got {s3_bucket!r}")
         self.s3_bucket = s3_bucket
         self.aws_conn_id = aws_conn_id
         self.url_mode = url_mode
-        self.url_validity = url_validity
-        self.url_minimum_validity = url_minimum_validity
+        self.url_validity = as_timedelta(url_validity)
+        self.url_minimum_validity = as_timedelta(url_minimum_validity)
         # A wrong choice is an error when the DAG is read; the connection's id may still be a template.
         self._links()
 
@@ -104,8 +106,8 @@ class S3ToSmartechOperator(_S3Operator):
     :param aws_conn_id: AWS connection that reads the object and signs the link.
     :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
         whose policy admits Smartech's servers.
-    :param url_validity: how long a signed link is valid, 7 days at most: Smartech fetches the file some time after
-        its answer.
+    :param url_validity: how long a signed link is valid, in seconds or as a timedelta, 7 days at most: Smartech
+        fetches the file some time after its answer.
     :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
         they expire within this time.
 
@@ -170,8 +172,8 @@ class SqlToSmartechOperator(_S3Operator):
     :param aws_conn_id: AWS connection that writes the files and signs the links.
     :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
         whose policy admits Smartech's servers.
-    :param url_validity: how long a signed link is valid, 7 days at most: Smartech fetches the file some time after
-        its answer.
+    :param url_validity: how long a signed link is valid, in seconds or as a timedelta, 7 days at most: Smartech
+        fetches the file some time after its answer.
     :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
         they expire within this time.
 
@@ -216,8 +218,12 @@ class SqlToSmartechOperator(_S3Operator):
         super().__init__(**kwargs)
         _one_of("on_missing_key", on_missing_key, OnMissingKey)
         _one_of("on_empty", on_empty, OnEmpty)
-        if max_rows_per_file is not None and max_rows_per_file < 1:
-            raise ValueError(f"max_rows_per_file must be at least 1, or None for one file; got {max_rows_per_file!r}")
+        if max_rows_per_file is not None and (not isinstance(max_rows_per_file, int) or max_rows_per_file < 1):
+            raise ValueError(
+                f"max_rows_per_file must be a whole number from 1 on, or None for one file; got {max_rows_per_file!r}"
+            )
+        if columns is not None and not isinstance(columns, dict):
+            raise ValueError(f"columns must be a dict of old and new names; got {columns!r}")
         delete_staged = delete_staged or ("on_success" if self.wait_for_completion else "never")
         _one_of("delete_staged", delete_staged, DeleteStaged)
         if delete_staged != "never" and not self.wait_for_completion:
@@ -228,6 +234,10 @@ class SqlToSmartechOperator(_S3Operator):
         per_part = [name for name in upload_args or {} if name.startswith(("Checksum", "SSECustomer"))]
         if per_part:
             raise ValueError(f"upload_args: {per_part[0]} must go with each part of a file or each fetch; leave it out")
+        if self.url_mode == "direct" and str((upload_args or {}).get("ServerSideEncryption")).startswith("aws:kms"):
+            raise ValueError(
+                "url_mode='direct' must not be used with KMS: S3 gives such objects to signed requests only"
+            )
         self.sql = sql
         self.conn_id = conn_id
         self.s3_prefix = s3_prefix
@@ -452,9 +462,15 @@ def _one_of(name: str, value: object, choices: Any) -> None:
 
 
 def _shows_no_data(error: Exception) -> bool:
-    """Whether a driver's error is surely about the query or the connection, so that its text quotes no row."""
+    """Whether an error is surely about the query, its parameters or the connection, so that its text quotes no row."""
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return True
+    sqlstate, driver = _sqlstate(error), type(error).__module__.partition(".")[0]
+    if sqlstate is None and driver in ("psycopg", "psycopg2"):
+        # Not from the server, so from before it was asked, or about the connection.
+        return True
     structural = {"CatalogException", "BinderException", "ParserException"}
-    return (_sqlstate(error) or "")[:2] in STRUCTURAL or type(error).__name__ in structural or _of_sqlite(error)
+    return (sqlstate or "")[:2] in STRUCTURAL or type(error).__name__ in structural or _of_sqlite(error)
 
 
 def _sqlstate(error: Exception) -> str | None:

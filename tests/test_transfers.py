@@ -76,7 +76,7 @@ def from_s3(bucket: str, **arguments: Any) -> S3ToSmartechOperator:
 
 def from_sql(bucket: str, **arguments: Any) -> SqlToSmartechOperator:
     given = {"sql": QUERY, "conn_id": "warehouse", "s3_prefix": "staged/", "listid": 33, "deferrable": False}
-    return SqlToSmartechOperator(task_id="upload", s3_bucket=bucket, **{**given, **arguments})
+    return SqlToSmartechOperator(task_id="upload", **{"s3_bucket": bucket, **given, **arguments})
 
 
 def keys(s3: Any, bucket: str, prefix: str = "staged/") -> list[str]:
@@ -237,6 +237,7 @@ class TestS3ToSmartech:
             {"url_validity": timedelta(days=8)},
             {"url_validity": timedelta(0)},
             {"url_validity": timedelta(minutes=5)},
+            {"url_validity": 8 * 24 * 3600},
             {"url_minimum_validity": timedelta(0)},
         ],
     )
@@ -576,6 +577,10 @@ class TestRefusals:
             {"on_missing_key": "ignore"},
             {"on_empty": "ignore"},
             {"max_rows_per_file": 0},
+            {"max_rows_per_file": 1.5},
+            {"columns": ["EMAIL"]},
+            {"s3_bucket": "s3://bucket"},
+            {"url_mode": "direct", "upload_args": {"ServerSideEncryption": "aws:kms"}},
             {"delete_staged": "sometimes"},
             {"delete_staged": "on_success"},
             {"delete_staged": "always"},
@@ -585,7 +590,7 @@ class TestRefusals:
     )
     def test_a_wrong_choice_is_refused_when_the_dag_is_read(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            from_sql("bucket", **wrong)
+            from_sql(**{"bucket": "bucket", **wrong})
 
     def test_a_connection_that_is_no_database_is_refused(self, sandbox: SandboxServer, bucket: str) -> None:
         with pytest.raises(SmartechConfigurationError, match="'aws', which is no database"):
@@ -646,6 +651,21 @@ class TestRefusals:
         monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=connect))
         with pytest.raises((sqlite3.Error, duckdb.Error), match=message):
             run(from_sql(bucket, sql="SELECT * FROM nowhere"))
+
+    @pytest.mark.parametrize(
+        ("sql", "parameters"),
+        [
+            ("SELECT 1 AS a WHERE 'x' LIKE 'a%' AND 'IN' = %(country)s", {"country": "IN"}),
+            ("SELECT %(country)s AS a", {"contry": "IN"}),
+            ("SELECT %(country)s AS a", ["IN"]),
+        ],
+    )
+    def test_an_error_in_the_parameters_is_shown(
+        self, sandbox: SandboxServer, bucket: str, sql: str, parameters: Any
+    ) -> None:
+        with pytest.raises((psycopg.Error, psycopg2.Error, TypeError, LookupError)) as caught:
+            run(from_sql(bucket, sql=sql, parameters=parameters))
+        assert str(caught.value)
 
     def test_an_error_in_the_query_itself_is_shown_as_it_is(self, sandbox: SandboxServer, bucket: str) -> None:
         with pytest.raises((psycopg.Error, psycopg2.Error), match='relation "nowhere" does not exist'):
