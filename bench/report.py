@@ -37,8 +37,8 @@ def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
             "",
             "## Ratios",
             "",
-            f"What is wanted is this project's own mark. With {min(rows):,} rows, each is the median of the rounds' own "
-            "ratios, so that slow minutes of the machine fall out.",
+            f"What is wanted is this project's own mark. With {min(rows):,} rows, each is the median of the rounds' "
+            "own ratios, so that slow minutes of the machine fall out.",
             "",
             *_ratios(runs, rows),
             "",

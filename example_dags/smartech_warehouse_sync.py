@@ -34,7 +34,7 @@ with DAG(
         sql="smartech_warehouse_sync.sql",
         conn_id="warehouse",
         s3_bucket="my-company-staging",
-        s3_prefix="smartech",
+        s3_prefix="contacts",
         columns={
             "email": "EMAIL",
             "first_name": "FIRST_NAME",
