@@ -102,7 +102,7 @@ def _header(head: bytes, whole: bool, source: str) -> list[str]:
             source, f"no header row ends within the first {HEAD >> 10} KiB. Is it a CSV, separated by commas?"
         )
     for position, name in enumerate(names, start=1):
-        if not name.isprintable() and any("\udc80" <= character <= "\udcff" for character in name):
+        if any("\udc80" <= character <= "\udcff" for character in name):
             raise ContactsRefused(source, f"the name of column {position} is not valid UTF-8. Write the file in UTF-8.")
     if not names:
         raise ContactsRefused(source, "the first line is blank, where the names of the columns belong.")

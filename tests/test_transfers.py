@@ -7,6 +7,8 @@ import json
 import logging
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,6 +91,21 @@ def unfinished(s3: Any, bucket: str) -> list[Any]:
 
 def loaded(sandbox: SandboxServer) -> list[str]:
     return [upload["state"] for upload in reversed(sandbox.state.uploads())]
+
+
+@contextmanager
+def the_second_gets(sandbox: SandboxServer, fault: Fault) -> Iterator[None]:
+    """Let the second request to the sandbox go wrong."""
+    submit = SmartechHook.submit
+
+    def watched(self: SmartechHook, parameters: Any) -> str:
+        if len(submitted(sandbox)) == 1:
+            sandbox.fail_next(fault)
+        return submit(self, parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SmartechHook, "submit", watched)
+        yield
 
 
 class TestS3ToSmartech:
@@ -381,17 +398,8 @@ class TestSqlToSmartech:
         self, sandbox: SandboxServer, s3: Any, bucket: str
     ) -> None:
         task = from_sql(bucket, max_rows_per_file=4, wait_for_completion=True)
-        original = SmartechHook.submit
-        with pytest.MonkeyPatch.context() as patch:
-
-            def second_fails(self: SmartechHook, parameters: Any) -> str:
-                if len(submitted(sandbox)) == 1:
-                    sandbox.fail_next(Fault.STATUS_FAILED)
-                return original(self, parameters)
-
-            patch.setattr(SmartechHook, "submit", second_fails)
-            with pytest.raises(UploadFailed):
-                run(task)
+        with the_second_gets(sandbox, Fault.STATUS_FAILED), pytest.raises(UploadFailed):
+            run(task)
         assert len(keys(s3, bucket)) == 3, "the retry needs them"
         result = run(task, FakeTaskInstance(try_number=2))
         first, failed, third, again = submitted(sandbox)
@@ -443,17 +451,8 @@ class TestSqlToSmartech:
         self, sandbox: SandboxServer, s3: Any, bucket: str
     ) -> None:
         task = from_sql(bucket, max_rows_per_file=5, on_unknown_outcome="fail")
-        original = SmartechHook.submit
-        with pytest.MonkeyPatch.context() as patch:
-
-            def second_refused(self: SmartechHook, parameters: Any) -> str:
-                if submitted(sandbox):
-                    sandbox.fail_next(Fault.INVALID_KEY)
-                return original(self, parameters)
-
-            patch.setattr(SmartechHook, "submit", second_refused)
-            with pytest.raises(SmartechRefused):
-                run(task)
+        with the_second_gets(sandbox, Fault.INVALID_KEY), pytest.raises(SmartechRefused):
+            run(task)
         for key in keys(s3, bucket):
             s3.delete_object(Bucket=bucket, Key=key)
         with pytest.raises(SmartechOutcomeUnknown, match="the others are gone"):
@@ -808,17 +807,8 @@ class TestDeletion:
     def test_always_spares_a_file_that_smartech_may_have_yet_to_fetch(
         self, sandbox: SandboxServer, s3: Any, bucket: str
     ) -> None:
-        original = SmartechHook.submit
-        with pytest.MonkeyPatch.context() as patch:
-
-            def second_refused(self: SmartechHook, parameters: Any) -> str:
-                if submitted(sandbox):
-                    sandbox.fail_next(Fault.INVALID_KEY)
-                return original(self, parameters)
-
-            patch.setattr(SmartechHook, "submit", second_refused)
-            with pytest.raises(SmartechRefused):
-                run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, delete_staged="always"))
+        with the_second_gets(sandbox, Fault.INVALID_KEY), pytest.raises(SmartechRefused):
+            run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, delete_staged="always"))
         assert [key[-9:] for key in keys(s3, bucket)] == ["00001.csv"]
 
     def test_always_spares_the_files_of_the_round_before(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
