@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_smartech import __version__
+from airflow_provider_smartech import __version__, connection_form
 
 _NAME = "Netcore Smartech"
 
@@ -91,23 +91,23 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "smartech",
                 "hook-class-name": "airflow_provider_smartech.hooks.SmartechHook",
                 "hook-name": _NAME,
-                "conn-fields": {
-                    "idc": {
-                        "label": "IDC",
-                        "description": "Smartech's data centre that holds your account.",
-                        "schema": {"type": ["string", "null"], "enum": ["us", "in", "eu"], "default": "us"},
-                    }
-                },
-                "ui-field-behaviour": {
-                    "hidden-fields": ["login", "port", "schema", "extra"],
-                    "relabeling": {"password": "API key", "host": "Base URL"},
-                    "placeholders": {
-                        "password": "from Smartech's panel: Admin, Sub Admin, Edit on your user name",
-                        "host": "empty, unless the IDC's own address is not the right one",
-                    },
-                },
+                "conn-fields": connection_form.FIELDS,
+                "ui-field-behaviour": connection_form.BEHAVIOUR,
             }
         ],
+        "asset-uris": [
+            {
+                "schemes": ["smartech"],
+                "handler": "airflow_provider_smartech.assets.sanitize_uri",
+                "factory": "airflow_provider_smartech.assets.create_asset",
+                "to_openlineage_converter": "airflow_provider_smartech.assets.convert_asset_to_openlineage",
+            }
+        ],
+        "extra-links": [
+            f"airflow_provider_smartech.links.{link}"
+            for link in ("SmartechUploadLink", "SmartechAwaitedUploadLink", "SmartechPanelLink")
+        ],
+        "cli": ["airflow_provider_smartech.cli.definition.get_smartech_cli_commands"],
         "config": {
             "smartech": {
                 "description": "Netcore Smartech: how completed uploads become known.",

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import re
-import socket
 import ssl
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import requests
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
+from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
+from airflow_provider_smartech import connection_form, lineage
+from airflow_provider_smartech.account import Account
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechError,
@@ -28,19 +31,7 @@ from airflow_provider_smartech.errors import (
     SmartechThrottled,
 )
 from airflow_provider_smartech.parameters import BulkUploadParameters
-from airflow_provider_smartech.redaction import hide_api_keys, mask, scrub, scrub_json
-
-# Smartech's page "Add Bulk Contact"; the EU address is from a later page of the same API.
-IDC_URLS = {
-    "us": "https://api.netcoresmartech.com/apiv2",
-    "in": "https://apiin.netcoresmartech.com/apiv2",
-    "eu": "https://jsonapi.eu-north-1.eu.netcoresmartech.com/apiv2",
-}
-
-PRIVATE = [
-    ipaddress.ip_network(network)
-    for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
-]
+from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask, scrub, scrub_json
 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
@@ -53,7 +44,8 @@ class SmartechHook(BaseHook):
     """Submits hosted CSV files of contacts to Netcore Smartech.
 
     The connection (type ``smartech``) holds the API key as its password. Its extra ``idc`` (``us``, the
-    default, ``in`` or ``eu``) chooses Smartech's data centre; its host, a full base URL, overrides that.
+    default, ``in`` or ``eu``) chooses Smartech's data centre; its host, a full base URL, overrides that. Its extras
+    ``listid`` and ``notifyemail`` are for uploads that name none.
 
     :param smartech_conn_id: the id of the Airflow connection.
     """
@@ -76,6 +68,16 @@ class SmartechHook(BaseHook):
         super().__init__()
         self.smartech_conn_id = smartech_conn_id
 
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields to Airflow 3.1; newer ones read the provider info."""
+        return connection_form.widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the form does with the standard fields, to Airflow 3.1; newer ones read the provider info."""
+        return connection_form.field_behaviour()
+
     def bulk_upload(
         self,
         path: str,
@@ -90,8 +92,8 @@ class SmartechHook(BaseHook):
 
         :param path: absolute http(s) URL of the CSV; Smartech fetches it later, so a signed link must stay valid
             for hours.
-        :param listid: number of the list to add the contacts to.
-        :param notifyemail: e-mail address that Smartech notifies at completion.
+        :param listid: number of the list to add the contacts to; the connection's own by default.
+        :param notifyemail: e-mail address that Smartech notifies at completion; the connection's own by default.
         :param callback: URL that Smartech calls by POST with the status of the upload.
         :raises SmartechInvalidParameter: a parameter is wrong; nothing was sent.
         :raises SmartechConfigurationError: the connection is wrong; nothing was sent.
@@ -100,28 +102,64 @@ class SmartechHook(BaseHook):
         :raises SmartechNotReached: no try reached Smartech.
         :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
         """
-        return self.submit(BulkUploadParameters.check(path, listid, notifyemail, callback))
+        parameters = self.parameters(path, listid, notifyemail, callback)
+        requestid = self.submit(parameters)
+        lineage.collect(self, str(parameters.path), self.account.idc, parameters.listid)
+        return requestid
+
+    def parameters(
+        self,
+        path: str | SecretUrl,
+        listid: int | str | None = None,
+        notifyemail: str | None = None,
+        callback: str | SecretStr | None = None,
+    ) -> BulkUploadParameters:
+        """Return an upload's parameters, checked, with the connection's list and e-mail address where none is given.
+
+        :raises SmartechInvalidParameter: a parameter is wrong.
+        :raises SmartechConfigurationError: the connection is wrong.
+        """
+        given = BulkUploadParameters.check(path, listid, notifyemail, callback)
+        return replace(
+            given,
+            listid=self.account.listid if given.listid is None else given.listid,
+            notifyemail=given.notifyemail or self.account.notifyemail,
+        )
 
     def submit(self, parameters: BulkUploadParameters) -> str:
-        """Do what ``bulk_upload`` does, for parameters that are checked already."""
-        url, api_key = self.endpoint
+        """Do what ``bulk_upload`` does, for parameters that are checked and complete."""
         mask(parameters.secrets())
+        secrets = [parameters.notifyemail or "", *parameters.secrets()]
         retrying = Retrying(
             retry=retry_if_exception_type(SmartechNotReached),
             stop=stop_after_attempt(self.attempts),
             wait=wait_random_exponential(max=self.retry_wait),
             reraise=True,
         )
-        answer: _Answer = retrying(self._post, url, api_key, parameters)
+        answer: _Answer = retrying(self._post, parameters.form(), secrets)
         return answer.requestid()
 
     def check(self) -> None:
         """Raise ``SmartechConfigurationError`` if the connection cannot be used."""
-        _ = self.endpoint
+        _ = self.account
+
+    def test_connection(self) -> tuple[bool, str]:
+        """See whether Smartech is reached and refuses the API key: what Airflow's test button shows.
+
+        There is no call for that, so it asks for an upload without a file: that can load nothing. Only a refused key
+        can be told for sure; that another answer means a good key is likely, but nowhere documented.
+        """
+        try:
+            host = urlsplit(self.account.url).hostname or ""
+            return self._post({}, []).says_of_the_key(host)
+        except SmartechOutcomeUnknown:
+            return False, f"{host} was reached, but gave no answer; whether the API key is right is not known."
+        except SmartechError as error:
+            return False, str(error)
 
     @cached_property
-    def endpoint(self) -> tuple[str, str]:
-        """The URL of the call and the API key, from the connection.
+    def account(self) -> Account:
+        """What the connection says.
 
         :raises SmartechConfigurationError: the connection is missing or wrong.
         """
@@ -132,22 +170,11 @@ class SmartechHook(BaseHook):
                 f"There is no connection {self.smartech_conn_id!r}. Make one of the type smartech, with the API key as "
                 "its password."
             ) from error
-        if not connection.password:
-            raise SmartechConfigurationError(
-                f"Connection {self.smartech_conn_id!r} has no API key. Put it into the password field; Smartech shows "
-                "it in its panel under Admin, Sub Admin, Edit on your user name."
-            )
-        mask([connection.password])
-        if connection.host:
-            return _overriding_url(self.smartech_conn_id, connection.host), connection.password
-        idc = str(connection.extra_dejson.get("idc") or "us").lower()
-        if idc not in IDC_URLS:
-            raise SmartechConfigurationError(
-                f"Connection {self.smartech_conn_id!r} names the IDC {idc!r}; choose one of {', '.join(IDC_URLS)}."
-            )
-        return IDC_URLS[idc], connection.password
+        mask([connection.password or ""])
+        return Account.of(connection)
 
-    def _post(self, url: str, api_key: str, parameters: BulkUploadParameters) -> _Answer:
+    def _post(self, form: Mapping[str, str], secrets: Sequence[str]) -> _Answer:
+        url, api_key = self.account.url, self.account.api_key
         failure: SmartechError
         try:
             with requests.Session() as session:
@@ -156,13 +183,15 @@ class SmartechHook(BaseHook):
                 with session.post(
                     url,
                     params={"type": "contact", "activity": "bulkupload", "apikey": api_key},
-                    data=parameters.form(),
+                    data=form,
+                    # requests sets it only where there is a body.
+                    headers={"Content-Type": "application/x-www-form-urlencoded"},
                     timeout=(self.connect_timeout, self.read_timeout),
                     allow_redirects=False,
                     stream=True,
                 ) as response:
                     body = _read(response, self.read_timeout)
-            return _Answer(response.status_code, body, [api_key, parameters.notifyemail or "", *parameters.secrets()])
+            return _Answer(response.status_code, body, [api_key, *secrets])
         except requests.RequestException as error:
             failure = _failure(error, urlsplit(url).hostname or "")
         # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
@@ -170,7 +199,10 @@ class SmartechHook(BaseHook):
 
 
 class _Answer:
-    """What Smartech answered: ``requestid()`` returns its requestid or raises what the answer means."""
+    """What Smartech answered: ``requestid()`` returns its requestid or raises what the answer means.
+
+    ``says_of_the_key()`` reads it as the answer to a request without a file.
+    """
 
     def __init__(self, http_status: int, body: str, secrets: list[str]) -> None:
         self.http_status = http_status
@@ -204,6 +236,17 @@ class _Answer:
                 "Smartech answered Success without a requestid; look in its panel whether the upload runs", **self._seen
             )
         return requestid.strip()
+
+    def says_of_the_key(self, host: str) -> tuple[bool, str]:
+        seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
+        if self.http_status in (401, 403) or "apikey" in re.sub(r"[\W_]+", "", str(self.result)).lower():
+            return False, f"{host} was reached and refused the API key ({seen})."
+        if not isinstance(self.result, str) or self.http_status == 429 or self.http_status >= 500:
+            return False, (
+                f"{host} was reached, but gave no answer of Smartech's API ({seen}). Check the IDC and the base URL; "
+                "whether the API key is right is not known."
+            )
+        return True, f"{host} was reached and did not refuse the API key ({seen}). Nothing was uploaded."
 
 
 def _unescaped(text: str) -> str:
@@ -254,31 +297,3 @@ def _was_never_sent(error: requests.RequestException) -> bool:
         # Other TLS errors may come while the answer is read.
         return any(isinstance(detail, ssl.SSLCertVerificationError) for detail in reason.args)
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
-
-
-def _overriding_url(conn_id: str, host: str) -> str:
-    try:
-        parts = urlsplit(host)
-        scheme, name, _ = parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        scheme, name = "", None
-    if scheme not in ("http", "https") or not name or parts.query or parts.fragment or "@" in parts.netloc:
-        raise SmartechConfigurationError(
-            f"Connection {conn_id!r}: the host must be a full base URL such as {IDC_URLS['us']}, "
-            "without login or query."
-        )
-    if scheme == "http" and not _is_private(name):
-        raise SmartechConfigurationError(
-            f"Connection {conn_id!r}: plain http:// to {name} would show the API key to everyone on the way; use "
-            "https://. Plain http is taken only for a loopback or private address."
-        )
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/apiv2"))
-
-
-def _is_private(host: str) -> bool:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    return bool(addresses) and all(any(address in network for network in PRIVATE) for address in addresses)

@@ -7,15 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 from pydantic import SecretStr
 
+from airflow_provider_smartech import lineage
+from airflow_provider_smartech.assets import LISTS, announce_updates, is_list
 from airflow_provider_smartech.errors import UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
 from airflow_provider_smartech.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, mask
 from airflow_provider_smartech.submissions import OnUnknownOutcome, Submission, task_try
@@ -24,6 +26,7 @@ from airflow_provider_smartech.waits import Wait
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
@@ -36,10 +39,15 @@ def as_timedelta(value: float | timedelta) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class HostedFile:
-    """A file that Smartech is to fetch: its ``address``, and what makes the link that is sent, if one is needed."""
+    """A file that Smartech is to fetch: its ``address``, and what makes the link that is sent, if one is needed.
+
+    ``source`` is its URL for lineage, where that is not the address; ``rows`` is their number, where it is known.
+    """
 
     address: str | SecretUrl
     link: Callable[[], str | SecretUrl]
+    source: str | None = None
+    rows: int | None = None
 
 
 class SmartechBaseOperator(BaseOperator, ABC):
@@ -55,8 +63,11 @@ class SmartechBaseOperator(BaseOperator, ABC):
     again only if that failed, was never accepted, or its outcome is unknown and ``on_unknown_outcome`` allows it.
     Clearing a task that handed over its requestid uploads anew.
 
-    :param listid: number of the list to add the contacts to.
-    :param notifyemail: e-mail address that Smartech notifies at completion.
+    With ``wait_for_completion`` the task also emits the asset event ``smartech://<idc>/<listid>``, by which other DAGs
+    can be scheduled. Without it, nothing is loaded yet when the task succeeds; the sensor emits the event then.
+
+    :param listid: number of the list to add the contacts to; the connection's own by default.
+    :param notifyemail: e-mail address that Smartech notifies at completion; the connection's own by default.
     :param callback: a ping-back URL of your own, instead of this provider's; the end of the upload is then not
         known here.
     :param smartech_conn_id: connection with the API key.
@@ -76,6 +87,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     """
 
     template_fields: Sequence[str] = ("listid", "notifyemail", "callback", "smartech_conn_id")
+    operator_extra_links = (SmartechUploadLink(), SmartechPanelLink())
     ui_color = "#fde8d7"
 
     def __init__(
@@ -102,6 +114,14 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.deferrable = deferrable
         self.timeout = as_timedelta(timeout)
         self.on_unknown_outcome = on_unknown_outcome
+        self._submitted: Sequence[Upload] = ()
+        if wait_for_completion:
+            self.outlets = [*self.outlets, LISTS]
+        elif any(map(is_list, self.outlets)):
+            raise ValueError(
+                "outlets: without wait_for_completion the task succeeds before Smartech has loaded anything, and its "
+                "event would say that the list was updated. Set wait_for_completion, or give the outlet to the sensor"
+            )
 
     @abstractmethod
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
@@ -115,36 +135,51 @@ class SmartechBaseOperator(BaseOperator, ABC):
         """Return what the task is to return. It has done its part: if it waits, all uploads are complete."""
         return uploads[0].requestid
 
-    def request(self, path: str | SecretUrl) -> BulkUploadParameters:
+    def request(self, hook: SmartechHook, path: str | SecretUrl) -> BulkUploadParameters:
         """Return what Smartech is asked for one file.
 
         :raises SmartechInvalidParameter: one of the parameters is wrong.
+        :raises SmartechConfigurationError: the connection is wrong.
         """
-        return BulkUploadParameters.check(path, self.listid, self.notifyemail, self.callback)
+        return hook.parameters(path, self.listid, self.notifyemail, self.callback)
 
     def execute(self, context: Context) -> Any:
         """Submit the files, or take what an earlier try submitted, and wait for them if that is asked for."""
         wait = Wait(timeout=self.timeout)
         submission = self._submission(context, wait)
         files = self.hosted(submission)
-        uploads = [
-            submission.send(self.request(file.address), part, partial(self._signed, file))
-            for part, file in enumerate(files)
-        ]
+        uploads = [self._send(submission, file, part) for part, file in enumerate(files)]
         self.announce(uploads, context)
         if not self.wait_for_completion:
             return self._hand_over(uploads, submission)
         if self.deferrable and not all(map(wait.has_ended, uploads)):
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
-        return self._finish(wait.block(uploads), submission, wait)
+        return self._finish(wait.block(uploads), submission, wait, context)
 
-    def _signed(self, file: HostedFile) -> BulkUploadParameters:
-        return self.request(file.link())
+    def _send(self, submission: Submission, file: HostedFile, part: int) -> Upload:
+        hook = submission.hook
+        upload = submission.send(
+            self.request(hook, file.address), part, lambda: self.request(hook, file.link()), file.rows
+        )
+        lineage.collect(hook, file.source or str(file.address), upload.record.idc, upload.record.listid)
+        return upload
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
         wait = Wait(timeout=self.timeout)
-        return self._finish(wait.resume(event), self._submission(context, wait), wait)
+        return self._finish(wait.resume(event), self._submission(context, wait), wait, context)
+
+    def sources(self) -> OperatorLineage[Any, Any] | None:
+        """Return what OpenLineage is to know of where the contacts came from."""
+        return None
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
+        """Return the lineage from the contacts' source to the Smartech lists; the OpenLineage provider calls this."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        found = self.sources() or OperatorLineage()
+        found.outputs = lineage.list_datasets(self._submitted)
+        return found
 
     def _submission(self, context: Context, wait: Wait) -> Submission:
         return Submission(
@@ -156,7 +191,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
             on_unknown_outcome=self.on_unknown_outcome,
         )
 
-    def _finish(self, uploads: Sequence[Upload], submission: Submission, wait: Wait) -> Any:
+    def _finish(self, uploads: Sequence[Upload], submission: Submission, wait: Wait, context: Context) -> Any:
         failures: list[UploadNotCompleted | UploadTimeout] = []
         for upload in uploads:
             try:
@@ -168,11 +203,13 @@ class SmartechBaseOperator(BaseOperator, ABC):
             log.error("%s", other)
         if failures:
             raise failures[0]
+        announce_updates(context, self.outlets, uploads)
         return self._hand_over(uploads, submission)
 
     def _hand_over(self, uploads: Sequence[Upload], submission: Submission) -> Any:
         for upload in uploads:
             submission.hand_over(upload, "handed over")
+        self._submitted = uploads
         return self.outcome(uploads, submission)
 
     def _do_render_template_fields(
@@ -212,6 +249,10 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the one file."""
         return [HostedFile(address=self.path, link=lambda: self.path)]
+
+    def sources(self) -> OperatorLineage[Any, Any]:
+        """Return the file."""
+        return lineage.of_files(str(self.path))
 
     def hide(self) -> None:
         """Hide the query of the path as well."""

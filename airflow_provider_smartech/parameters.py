@@ -50,8 +50,8 @@ class BulkUploadParameters:
         """
         return cls(
             path=SecretUrl(_url("path", path, "the full address of a hosted .csv file")),
-            listid=None if listid is None else _listid(listid),
-            notifyemail=None if notifyemail is None else _notifyemail(notifyemail),
+            listid=None if listid is None else checked_listid(listid),
+            notifyemail=None if notifyemail is None else checked_notifyemail(notifyemail),
             callback=None if callback is None else SecretStr(_url("callback", callback, "the address of a ping-back")),
         )
 
@@ -109,7 +109,11 @@ def _is_absolute_http(url: str) -> bool:
         return False
 
 
-def _listid(value: int | str) -> int:
+def checked_listid(value: int | str) -> int:
+    """Return the number of a list.
+
+    :raises SmartechInvalidParameter: it is none.
+    """
     digits = value.strip() if isinstance(value, str) else value
     if isinstance(digits, str) and re.fullmatch(r"[0-9]{1,18}", digits):
         digits = int(digits)
@@ -121,7 +125,11 @@ def _listid(value: int | str) -> int:
     return digits
 
 
-def _notifyemail(value: str) -> str:
+def checked_notifyemail(value: str) -> str:
+    """Return an e-mail address.
+
+    :raises SmartechInvalidParameter: it is none.
+    """
     if not isinstance(value, str) or not _EMAIL.fullmatch(value):
         raise SmartechInvalidParameter("notifyemail", "give one e-mail address like ops@example.com, or None for none.")
     return value

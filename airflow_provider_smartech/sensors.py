@@ -15,7 +15,9 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_smartech.assets import LISTS, announce_updates
 from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, UploadTimeout
+from airflow_provider_smartech.links import SmartechAwaitedUploadLink
 from airflow_provider_smartech.waits import Wait
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     not know and for an upload that was sent without this provider's callback; and when the ping-back says that the
     upload failed, or says a word that nobody recognises. With ``soft_fail`` it is skipped instead.
 
+    When all are complete, it emits an asset event for each list that they updated, ``smartech://<idc>/<listid>``.
+
     The summary has the keys ``requestid``, ``state``, ``counts``, ``submitted_at``, ``completed_at``, ``seconds`` and
     ``payload``.
 
@@ -49,6 +53,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("requestid",)
+    operator_extra_links = (SmartechAwaitedUploadLink(),)
     ui_color = "#fde8d7"
 
     def __init__(
@@ -61,17 +66,21 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.requestid = requestid
         self.deferrable = deferrable
+        self.outlets = [*self.outlets, LISTS]
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
         wait = self._wait()
-        summaries = [wait.look(upload) for upload in self._find(wait)]
+        uploads = self._find(wait)
+        summaries = [wait.look(upload) for upload in uploads]
+        if None not in summaries:
+            announce_updates(context, self.outlets, uploads)
         return PokeReturnValue(is_done=None not in summaries, xcom_value=self._as_given(summaries))
 
     def execute(self, context: Context) -> Any:
         """Wait as ``deferrable`` and ``mode`` say."""
         try:
-            return self._execute_deferrable() if self.deferrable else self._execute_here(context)
+            return self._execute_deferrable(context) if self.deferrable else self._execute_here(context)
         except SmartechError as error:
             # Airflow's own soft_fail knows this only of deferred sensors.
             if self.soft_fail or self.never_fail:
@@ -82,9 +91,12 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         """Finish after the deferred wait; the upload store has the last word on what happened."""
         wait = self._wait()
         try:
-            return self._as_given([wait.conclude(upload) for upload in wait.resume(event)])
+            uploads = wait.resume(event)
+            summaries = [wait.conclude(upload) for upload in uploads]
         except UploadTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
+        announce_updates(context, self.outlets, uploads)
+        return self._as_given(summaries)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume as every sensor does, but say why it is skipped if it is."""
@@ -93,12 +105,13 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         except AirflowSkipException as skip:
             raise _skip_because(skip) from skip.__cause__
 
-    def _execute_deferrable(self) -> Any:
+    def _execute_deferrable(self, context: Context) -> Any:
         wait = self._wait()
         uploads = self._find(wait)
         summaries = [wait.look(upload) for upload in uploads]
         if None in summaries:
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
+        announce_updates(context, self.outlets, uploads)
         return self._as_given(summaries)
 
     def _execute_here(self, context: Context) -> Any:

@@ -16,6 +16,9 @@ _COUNT_FIELDS = frozenset(
 )
 
 
+_TOTAL_FIELDS = ("total", "totalcount", "totalrecords", "totalrows", "count", "rows", "records")
+
+
 class Verdict(StrEnum):
     """What one ping-back says of its upload; the later member wins where it says several things."""
 
@@ -73,6 +76,12 @@ def counts(payload: Any) -> dict[str, int]:
         if _squeezed(field) in _COUNT_FIELDS and digits.isascii() and digits.isdigit() and len(digits) < 16:
             found[field] = int(digits)
     return found
+
+
+def total(payload: Any) -> int | None:
+    """Return how many contacts a ping-back speaks of in all, if it names such a number."""
+    named = {_squeezed(field): number for field, number in counts(payload).items()}
+    return next((named[field] for field in _TOTAL_FIELDS if field in named), None)
 
 
 def requestid(payload: Any) -> str | None:

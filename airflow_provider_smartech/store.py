@@ -11,6 +11,7 @@
     stagings/<task instance>/<time>.json           finds the files that earlier tries of a task staged
     arrivals/<five minutes>/<time>_<key>_<id>      tells waiters which uploads have news
 
+A key begins with its upload's time, so names alone tell what is newest, and what is old enough to be removed.
 Every file is written once and whole under a name of its own, so that writers cannot undo each other's work.
 Waiters list ``arrivals`` of the last minutes only, so what is over costs them nothing.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +43,10 @@ from airflow_provider_smartech.uploads import KEY, Answer, Handover, PingBack, R
 BUCKET = timedelta(minutes=5)
 # The clocks of the receiver and of a waiter may differ by this much without news being seen late.
 CLOCK_SKEW = timedelta(minutes=1)
+
+# What every name of the store's own begins with, but for folders that are named by a hash.
+_TIME = re.compile(r"\.?(20[0-9]{6}T[0-9]{6})")
+_TOP_FOLDERS = ("uploads", "requestids", "tasks", "stagings", "arrivals")
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +163,30 @@ class UploadStore:
                 log.warning("Upload %s is named in the upload store, but its record is gone.", key)
         return uploads
 
+    def keys(self, before: str = "") -> Iterator[str]:
+        """Name the uploads, the newest first; only those whose keys are less than ``before``, if that is given.
+
+        Lists one day after the other, as far as it is asked to.
+        """
+        days = (day for day in self._folders("uploads") if re.fullmatch(r"20[0-9]{6}", day))
+        for day in sorted(days, reverse=True):
+            if not before or day <= before[:8]:
+                keys = filter(KEY.fullmatch, self._folders(f"uploads/{day}"))
+                yield from (key for key in sorted(keys, reverse=True) if not before or key < before)
+
+    def purge(self, before: datetime) -> int:
+        """Remove all that was written for uploads that were recorded before that moment, and return their number.
+
+        What else is in the folder stays.
+        """
+        old = [name for name in self._all_names() if (time := _written(name)) and time < _stamp(before)]
+        with self._storage():
+            if self._is_local:
+                _remove_local(Path(self._root.path), old)
+            elif old:
+                self._root.fs.rm([self._path(name) for name in old])
+        return sum(name.endswith("/record.json") for name in old)
+
     def arrivals(self, since: datetime) -> dict[str, str]:
         """Return the news since then, as names of arrivals with the keys of their uploads.
 
@@ -212,6 +242,33 @@ class UploadStore:
             found = self._root.fs.find(path)
             self._root.fs.invalidate_cache(path)
         return sorted(str(name).rpartition("/")[2] for name in found)
+
+    def _folders(self, folder: str) -> list[str]:
+        """List a folder that holds folders only."""
+        with self._storage():
+            path = self._path(folder)
+            if self._is_local:
+                return _names_local(path)
+            self._root.fs.invalidate_cache(path)
+            try:
+                found = self._root.fs.ls(path, detail=False)
+            except FileNotFoundError:
+                return []
+            finally:
+                self._root.fs.invalidate_cache(path)
+        return [str(name).rstrip("/").rpartition("/")[2] for name in found]
+
+    def _all_names(self) -> list[str]:
+        """List all files of the store, as names below its folder."""
+        found: list[str] = []
+        with self._storage():
+            for top in _TOP_FOLDERS:
+                path = self._path(top)
+                self._root.fs.invalidate_cache(path)
+                below = [str(name).rpartition(f"{path.lstrip('/')}/")[2] for name in self._root.fs.find(path)]
+                found += [f"{top}/{name}" for name in below]
+                self._root.fs.invalidate_cache(path)
+        return found
 
     def _read(self, name: str) -> bytes | None:
         with self._storage(), suppress(FileNotFoundError):
@@ -283,12 +340,28 @@ def _put_local(path: Path, content: bytes) -> None:
             os.close(descriptor)
 
 
+def _remove_local(root: Path, names: list[str]) -> None:
+    """Remove local files, and the folders that are empty then."""
+    for name in names:
+        (root / name).unlink(missing_ok=True)
+    for folder in sorted({root / parent for name in names for parent in Path(name).parents[:-2]}, reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _written(name: str) -> str | None:
+    """Return the time that a file's name tells: for what belongs to an upload, that of the upload."""
+    parts = name.split("/")
+    time = _TIME.match(parts[2] if parts[0] == "uploads" and len(parts) > 3 else parts[-1])
+    return time[1] if time else None
+
+
 def _last(documents: Iterator[Any]) -> Any:
     return max(documents, key=lambda document: document.at, default=None)
 
 
 def _folder(key: str) -> str:
-    return f"uploads/{key.partition('-')[0]}/{key}"
+    return f"uploads/{key[:8]}/{key}"
 
 
 def _hash(text: str) -> str:

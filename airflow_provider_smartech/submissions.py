@@ -82,18 +82,19 @@ class Submission:
         file: BulkUploadParameters,
         part: int = 0,
         signed: Callable[[], BulkUploadParameters] | None = None,
+        rows: int | None = None,
     ) -> Upload:
         """Return the upload: an earlier try's where that is under way or done, else a new one.
 
         ``part`` tells the uploads of one task apart. ``signed`` returns what is really sent, where that is made only
-        if it is needed; ``file`` tells the upload again.
+        if it is needed; ``file`` tells the upload again. ``rows`` of the file are kept, where they are known.
 
         :raises SmartechOutcomeUnknown: nothing is known of an earlier try's upload, and ``on_unknown_outcome`` is
             ``fail``; or this try got no clear answer.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
         earlier = self.standing(file, part)
-        return self._take(earlier) if earlier else self._submit(file, part, signed() if signed else file)
+        return self._take(earlier) if earlier else self._submit(file, part, signed() if signed else file, rows)
 
     def standing(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
         """Return the earlier try's upload that need not be sent again, None if there is none.
@@ -171,7 +172,9 @@ class Submission:
             return requestid
         return requestid if known.key == earlier.key else earlier.key
 
-    def _submit(self, file: BulkUploadParameters, part: int, parameters: BulkUploadParameters) -> Upload:
+    def _submit(
+        self, file: BulkUploadParameters, part: int, parameters: BulkUploadParameters, rows: int | None
+    ) -> Upload:
         upload_id = new_upload_id()
         tracked, parameters = self._with_callback(parameters, upload_id)
         self.hook.check()
@@ -179,6 +182,8 @@ class Submission:
             key=str(key_of(upload_id)),
             path=str(file.path),
             listid=file.listid,
+            idc=self.hook.account.idc,
+            rows=rows,
             fingerprint=file.fingerprint(),
             smartech_conn_id=self.hook.smartech_conn_id,
             tracked=tracked,

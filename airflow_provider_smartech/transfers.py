@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseHook
 
+from airflow_provider_smartech import lineage
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
     ContactsQueryFailed,
@@ -39,6 +40,7 @@ from airflow_provider_smartech.submissions import task_try
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from airflow_provider_smartech.staging import StagedFile
@@ -130,8 +132,13 @@ class S3ToSmartechOperator(_S3Operator):
             HostedFile(
                 address=links.address(self.s3_bucket, self.s3_key),
                 link=lambda: self._checked_link(links),
+                source=f"s3://{self.s3_bucket}/{self.s3_key}",
             )
         ]
+
+    def sources(self) -> OperatorLineage[Any, Any]:
+        """Return the object."""
+        return lineage.of_files(f"s3://{self.s3_bucket}/{self.s3_key}")
 
     def _checked_link(self, links: S3Links) -> SecretUrl:
         from airflow_provider_smartech.csv_heads import check_object
@@ -281,10 +288,22 @@ class SqlToSmartechOperator(_S3Operator):
             staging = self._stage(submission, links)
         return [
             HostedFile(
-                address=links.address(staging.bucket, file.key), link=partial(links.link, staging.bucket, file.key)
+                address=links.address(staging.bucket, file.key),
+                link=partial(links.link, staging.bucket, file.key),
+                source=f"s3://{staging.bucket}/{file.key}",
+                rows=file.rows,
             )
             for file in staging.files
         ]
+
+    def sources(self) -> OperatorLineage[Any, Any] | None:
+        """Return the tables that the query reads, as far as OpenLineage's parser knows them."""
+        from airflow.providers.common.compat.openlineage.utils.sql import get_openlineage_facets_with_sql
+
+        found: OperatorLineage[Any, Any] | None = get_openlineage_facets_with_sql(
+            hook=self._database(), sql=self.sql, conn_id=self.conn_id, database=None
+        )
+        return found
 
     def announce(self, uploads: Sequence[Upload], context: Context) -> None:
         """Push the requestids."""
@@ -317,7 +336,7 @@ class SqlToSmartechOperator(_S3Operator):
             return False
         if exist(links.client, earlier.bucket, [file.key for file in earlier.files]):
             return True
-        requests = [self.request(links.address(earlier.bucket, file.key)) for file in earlier.files]
+        requests = [self.request(submission.hook, links.address(earlier.bucket, file.key)) for file in earlier.files]
         standing = [submission.standing(request, part) for part, request in enumerate(requests)]
         if any(standing) and not all(standing) and self.on_unknown_outcome == "fail":
             raise SmartechOutcomeUnknown(
@@ -341,7 +360,7 @@ class SqlToSmartechOperator(_S3Operator):
             arguments=self.upload_args or {},
         )
         # Whatever can be refused, is refused before the query runs.
-        self.request("https://bucket.example/contacts.csv")
+        self.request(submission.hook, "https://bucket.example/contacts.csv")
         links.check(self.s3_bucket, area.key)
         submission.check()
         submission.check_earlier()

@@ -16,25 +16,26 @@ from airflow_provider_smartech import statuses
 from airflow_provider_smartech.errors import UploadFailed, UploadStatusUnrecognised
 from airflow_provider_smartech.statuses import Statuses, Verdict
 
-_ID = re.compile(r"(?P<day>20[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
-KEY = re.compile(r"20[0-9]{6}-[0-9a-f]{40}")
+_ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
+KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")
 
 
 def new_upload_id() -> str:
-    """Return an unguessable id (256 random bits, preceded by the day) for the path of a callback URL.
+    """Return an unguessable id (256 random bits, preceded by the time in UTC) for the path of a callback URL.
 
     Whoever knows it can say that the upload is over, so it goes into the callback URL and nowhere else.
     """
-    return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_urlsafe(32)}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_urlsafe(32)}"
 
 
 def key_of(upload_id: str) -> str | None:
     """Return the key under which the store keeps the upload with this id, None if it has not the form of an id.
 
-    The key is a hash: neither the store nor a log that names an upload gives away its id.
+    The key is a hash behind the time: neither the store nor a log that names an upload gives away its id, and keys sort
+    by age.
     """
     form = _ID.fullmatch(upload_id)
-    return f"{form['day']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}" if form else None
+    return f"{form['time']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}" if form else None
 
 
 class State(StrEnum):
@@ -106,12 +107,14 @@ class Record(Document):
     """What is known before the request is sent.
 
     ``path`` is without its query, ``fingerprint`` tells the same file and list again; ``tracked``: our callback was
-    sent.
+    sent; ``rows`` of the file, where the task has counted them.
     """
 
     key: str = Field(pattern=KEY.pattern)
     path: str
     listid: int | None = None
+    idc: str | None = None
+    rows: int | None = None
     fingerprint: str = ""
     smartech_conn_id: str
     tracked: bool

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.triggers.base import BaseTrigger
 
 
@@ -28,6 +29,7 @@ class FakeTaskInstance:
     clear_number: int = 0
     run_started: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     xcoms: dict[str, Any] = field(default_factory=dict)
+    outlet_events: OutletEventAccessors = field(default_factory=OutletEventAccessors)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
@@ -36,7 +38,7 @@ class FakeTaskInstance:
 def context(ti: FakeTaskInstance | None = None) -> Context:
     ti = ti or FakeTaskInstance()
     dag_run = SimpleNamespace(clear_number=ti.clear_number, start_date=ti.run_started)
-    return cast("Context", {"ti": ti, "dag_run": dag_run})
+    return cast("Context", {"ti": ti, "dag_run": dag_run, "outlet_events": ti.outlet_events})
 
 
 def run(task: BaseOperator, ti: FakeTaskInstance | None = None) -> Any:

@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from airflow_provider_smartech.account import IDC_URLS
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechError,
@@ -25,7 +26,7 @@ from airflow_provider_smartech.errors import (
     SmartechRequestError,
     SmartechThrottled,
 )
-from airflow_provider_smartech.hooks import IDC_URLS, SmartechHook
+from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from demo.files import FileServer
 from tests.conftest import API_KEY
@@ -238,7 +239,7 @@ def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
 @pytest.mark.parametrize("extra", [{}, {"idc": ""}, {"idc": "us"}, {"idc": "IN"}, {"idc": "eu"}])
 def test_the_idc_chooses_the_host(connection: SetConnection, extra: dict[str, str]) -> None:
     connection(extra=extra)
-    assert SmartechHook().endpoint == (IDC_URLS[(extra.get("idc") or "us").lower()], API_KEY)
+    assert SmartechHook().account.url == IDC_URLS[(extra.get("idc") or "us").lower()]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_the_idc_chooses_the_host(connection: SetConnection, extra: dict[str, st
 )
 def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, host: str, url: str) -> None:
     connection(host=host, extra={"idc": "in"})
-    assert SmartechHook().endpoint[0] == url
+    assert SmartechHook().account.url == url
 
 
 @pytest.mark.parametrize(

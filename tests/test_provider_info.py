@@ -15,8 +15,9 @@ import jsonschema
 import pytest
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_provider_smartech.account import IDC_URLS
 from airflow_provider_smartech.get_provider_info import get_provider_info
-from airflow_provider_smartech.hooks import IDC_URLS, SmartechHook
+from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.settings import Settings
 
 INFO: dict[str, Any] = get_provider_info()

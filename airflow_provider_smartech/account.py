@@ -1,0 +1,120 @@
+"""A Smartech account, as an Airflow connection describes it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from airflow_provider_smartech.errors import SmartechConfigurationError, SmartechInvalidParameter
+from airflow_provider_smartech.parameters import checked_listid, checked_notifyemail
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+# Smartech's page "Add Bulk Contact"; the EU address is from a later page of the same API.
+IDC_URLS = {
+    "us": "https://api.netcoresmartech.com/apiv2",
+    "in": "https://apiin.netcoresmartech.com/apiv2",
+    "eu": "https://jsonapi.eu-north-1.eu.netcoresmartech.com/apiv2",
+}
+
+PRIVATE = [
+    ipaddress.ip_network(network)
+    for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Where and as whom to ask Smartech.
+
+    ``url``: address of the call; ``api_key``: its key; ``idc``: the data centre; ``listid`` and ``notifyemail``: for
+    uploads that name none; ``panel_url``: where people look at the account.
+    """
+
+    url: str
+    api_key: str = field(repr=False)
+    idc: str
+    listid: int | None = None
+    notifyemail: str | None = field(default=None, repr=False)
+    panel_url: str | None = None
+
+    @classmethod
+    def of(cls, connection: Connection) -> Account:
+        """Read a connection of the type ``smartech``.
+
+        :raises SmartechConfigurationError: it cannot be used; the message says which part of it.
+        """
+        name, extra = connection.conn_id, connection.extra_dejson
+        if not connection.password:
+            raise SmartechConfigurationError(
+                f"Connection {name!r} has no API key. Put it into the password field; Smartech shows it in its panel "
+                "under Admin, Sub Admin, Edit on your user name."
+            )
+        idc = str(extra.get("idc") or "us").lower()
+        if idc not in IDC_URLS and not connection.host:
+            raise SmartechConfigurationError(
+                f"Connection {name!r} names the IDC {idc!r}; choose one of {', '.join(IDC_URLS)}."
+            )
+        return cls(
+            url=_overriding_url(name, connection.host) if connection.host else IDC_URLS[idc],
+            api_key=connection.password,
+            idc=idc,
+            listid=_default(name, checked_listid, extra.get("listid")),
+            notifyemail=_default(name, checked_notifyemail, extra.get("notifyemail")),
+            panel_url=_panel_url(name, extra.get("panel_url")),
+        )
+
+
+def _default(conn_id: str, check: Any, value: Any) -> Any:
+    # The form keeps a field that was emptied as an empty text.
+    if value is None or value == "":
+        return None
+    try:
+        return check(value)
+    except SmartechInvalidParameter as error:
+        reason = str(error)
+    raise SmartechConfigurationError(f"Connection {conn_id!r} has a default that cannot be used: {reason}")
+
+
+def _panel_url(conn_id: str, value: Any) -> str | None:
+    if not value:
+        return None
+    if isinstance(value, str) and value.startswith(("https://", "http://")):
+        return value
+    log.warning("Connection %r: panel_url must begin with https://, so there is no link to the panel.", conn_id)
+    return None
+
+
+def _overriding_url(conn_id: str, host: str) -> str:
+    try:
+        parts = urlsplit(host)
+        scheme, name, _ = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, name = "", None
+    if scheme not in ("http", "https") or not name or parts.query or parts.fragment or "@" in parts.netloc:
+        raise SmartechConfigurationError(
+            f"Connection {conn_id!r}: the host must be a full base URL such as {IDC_URLS['us']}, "
+            "without login or query."
+        )
+    if scheme == "http" and not _is_private(name):
+        raise SmartechConfigurationError(
+            f"Connection {conn_id!r}: plain http:// to {name} would show the API key to everyone on the way; use "
+            "https://. Plain http is taken only for a loopback or private address."
+        )
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/apiv2"))
+
+
+def _is_private(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    return bool(addresses) and all(any(address in network for network in PRIVATE) for address in addresses)

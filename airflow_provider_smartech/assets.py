@@ -1,0 +1,73 @@
+"""Smartech's lists as Airflow's assets, ``smartech://<idc>/<listid>``, and the news that one was updated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from airflow.sdk import Asset, AssetAlias
+
+from airflow_provider_smartech.connection_form import IDCS
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.sdk import Context
+
+    from airflow_provider_smartech.uploads import Upload
+
+SCHEME = "smartech"
+
+LISTS = AssetAlias("smartech_lists")
+"""Every list that an upload has updated: which one it is, is known only when the upload is complete."""
+
+
+def create_asset(*, idc: str, listid: int, extra: dict[str, Any] | None = None) -> Asset:
+    """Return the asset of a list; ``idc`` is ``us``, ``in`` or ``eu``."""
+    return Asset(uri=f"{SCHEME}://{idc}/{listid}", extra=extra)
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Return a list's URI in its one form; Airflow calls this for each asset of the scheme.
+
+    :raises ValueError: it is not of the form ``smartech://<idc>/<listid>``.
+    """
+    idc, number = uri.netloc.lower(), re.fullmatch(r"/+0*([1-9][0-9]{0,17})", uri.path)
+    if idc not in IDCS or not number or uri.query:
+        raise ValueError(f"an asset's URI must be smartech://<{'|'.join(IDCS)}>/<number of the list>")
+    return uri._replace(netloc=idc, path=f"/{number[1]}")
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> Dataset:
+    """Return the list as OpenLineage's dataset: the namespace is the data centre, the name the list's number."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    namespace, _, name = asset.uri.rpartition("/")
+    return Dataset(namespace=namespace, name=name)
+
+
+def is_list(outlet: object) -> TypeGuard[Asset]:
+    """Whether a task's outlet is a list of Smartech."""
+    return isinstance(outlet, Asset) and outlet.uri.startswith(f"{SCHEME}://")
+
+
+def announce_updates(context: Context, outlets: Iterable[object], uploads: Iterable[Upload]) -> None:
+    """Emit one asset event for each list that these uploads have updated; they are complete.
+
+    ``outlets`` are the task's. The event's extra names the ``requestids``. Airflow keeps it only if the task succeeds.
+    """
+    updated: dict[str, tuple[Asset, list[str]]] = {}
+    for upload in uploads:
+        record = upload.record
+        if record.idc and record.listid:
+            asset = create_asset(idc=record.idc, listid=record.listid)
+            updated.setdefault(asset.uri, (asset, []))[1].append(upload.requestid)
+    known = {outlet.uri: outlet for outlet in outlets if is_list(outlet)}
+    for uri, (asset, requestids) in updated.items():
+        if uri in known:
+            # Airflow emits an event for it anyway.
+            context["outlet_events"][known[uri]].extra["requestids"] = list(requestids)
+        else:
+            context["outlet_events"][LISTS].add(asset, extra={"requestids": list(requestids)})

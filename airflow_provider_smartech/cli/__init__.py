@@ -1,0 +1,1 @@
+"""``airflow smartech …``: a look at the upload store, and its tidying up."""

@@ -1,0 +1,104 @@
+"""What the commands ``uploads``, ``show`` and ``purge`` do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+from airflow.cli.simple_table import AirflowConsole
+
+from airflow_provider_smartech.errors import SmartechError
+from airflow_provider_smartech.listing import Filter, Listing
+from airflow_provider_smartech.overview import Event, Overview, events
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.store import UploadStore
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def _said_plainly(command: Command) -> Command:
+    """Let a command end with its error's message alone, and find the store's connection in Airflow's database."""
+
+    @wraps(command)
+    def run(args: argparse.Namespace) -> None:
+        os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+        try:
+            command(args)
+        except SmartechError as error:
+            raise SystemExit(str(error)) from error
+
+    return run
+
+
+@_said_plainly
+def uploads(args: argparse.Namespace) -> None:
+    """List uploads, the newest first."""
+    wanted = Filter(state=args.state, listid=args.listid, dag_id=args.dag_id)
+    found = Listing(UploadStore.configured(), Settings.load()).page(wanted, args.limit).uploads
+    in_full = args.output in ("json", "yaml")
+    AirflowConsole().print_as([(_fields if in_full else _columns)(upload) for upload in found], args.output)
+
+
+@_said_plainly
+def show(args: argparse.Namespace) -> None:
+    """Show all that is known of one upload."""
+    settings = Settings.load()
+    upload = UploadStore.configured().find(args.requestid)
+    shown = _fields(Overview.of(upload, settings)) | {"path": upload.record.path}
+    happened = [_event(event) for event in events(upload, settings)]
+    console = AirflowConsole()
+    if args.output in ("json", "yaml"):
+        console.print_as([{**shown, "events": happened}], args.output)
+    else:
+        console.print_as([{"field": name, "value": value} for name, value in shown.items()], args.output)
+        console.print_as(happened, args.output)
+
+
+@_said_plainly
+def purge(args: argparse.Namespace) -> None:
+    """Remove old uploads from the upload store."""
+    store, before = UploadStore.configured(), datetime.now(UTC) - args.older_than
+    number = sum(1 for _ in store.keys(f"{before:%Y%m%dT%H%M%S}"))
+    what = f"{number:,} upload(s) recorded before {before:%Y-%m-%d %H:%M} UTC in {store.shown_url}"
+    if args.dry_run:
+        print(f"Would remove {what}.")  # noqa: T201
+    elif args.yes or input(f"Remove {what}? (y/N) ").strip().lower() in ("y", "yes"):
+        print(f"Removed {store.purge(before):,} upload(s).")  # noqa: T201
+    else:
+        raise SystemExit("Nothing was removed.")
+
+
+def _fields(upload: Overview) -> dict[str, Any]:
+    task = upload.task
+    return {
+        "requestid": upload.requestid,
+        "key": upload.key,
+        "state": upload.state,
+        "idc": upload.idc,
+        "listid": upload.listid,
+        "file": upload.file,
+        "rows": upload.rows,
+        "submitted_at": upload.submitted_at.isoformat(),
+        "ended_at": upload.ended_at.isoformat() if upload.ended_at else None,
+        "seconds": round(upload.seconds, 1) if upload.seconds is not None else None,
+        "dag_id": task.dag_id if task else None,
+        "run_id": task.run_id if task else None,
+        "task_id": task.task_id if task else None,
+        "map_index": task.map_index if task else None,
+        "try_number": task.try_number if task else None,
+    }
+
+
+def _columns(upload: Overview) -> dict[str, Any]:
+    fields = _fields(upload)
+    names = ("requestid", "state", "listid", "file", "rows", "submitted_at", "seconds", "dag_id", "task_id")
+    shown = {name: "" if fields[name] is None else fields[name] for name in names}
+    return {**shown, "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}"}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"at": event.at.isoformat(), "what": event.what, "payload": event.payload}

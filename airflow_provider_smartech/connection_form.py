@@ -1,0 +1,66 @@
+"""The form of a connection in Airflow's UI: one declaration, which Airflow 3.1 gets in its own older shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+IDCS = {"us": "US", "in": "India", "eu": "EU"}
+"""Smartech's data centres, as a connection's extra ``idc`` and as people call them."""
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "idc": {
+        "label": "IDC",
+        "description": "Smartech's data centre that holds your account: us (US), in (India) or eu (EU).",
+        "schema": {"type": ["string", "null"], "enum": list(IDCS), "values_display": IDCS, "default": "us"},
+    },
+    "listid": {
+        "label": "Default list",
+        "description": "Number of the Smartech list for uploads that name none. Empty: no list.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "notifyemail": {
+        "label": "Default notify e-mail",
+        "description": "Whom Smartech tells of uploads that name nobody. Empty: nobody.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "panel_url": {
+        "label": "Panel URL",
+        "description": "Address of your Smartech panel, for the link on each task. Empty: no link.",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+"""The extras of a connection, as ``conn-fields`` of the provider info; none of them is a secret."""
+
+BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "port", "schema", "extra"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "password": "from Smartech's panel: Admin, Sub Admin, Edit on your user name",
+        "host": "empty, unless the IDC's own address is not the right one",
+    },
+}
+"""What becomes of Airflow's standard fields, as ``ui-field-behaviour`` of the provider info."""
+
+
+def widgets() -> dict[str, Any]:
+    """Return the extras as form widgets, as Airflow 3.1 asks a hook for them."""
+    from wtforms import IntegerField, StringField
+    from wtforms.validators import any_of
+
+    made = {}
+    for name, field in FIELDS.items():
+        schema = field["schema"]
+        widget = IntegerField if "integer" in schema["type"] else StringField
+        validators = [any_of(schema["enum"])] if "enum" in schema else []
+        made[name] = widget(
+            label=field["label"],
+            validators=validators,
+            description=field["description"],
+            default=schema.get("default"),
+        )
+    return made
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Return what becomes of the standard fields, as Airflow 3.1 asks a hook for it."""
+    return {name.replace("-", "_"): value for name, value in BEHAVIOUR.items()}

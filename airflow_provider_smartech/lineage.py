@@ -1,0 +1,46 @@
+"""Where contacts came from and where they went, for Airflow's hook lineage and for OpenLineage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+from airflow_provider_smartech.assets import convert_asset_to_openlineage, create_asset
+from airflow_provider_smartech.redaction import without_queries
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk import BaseHook
+
+    from airflow_provider_smartech.uploads import Upload
+
+
+def collect(hook: BaseHook, source: str, idc: str | None, listid: int | None) -> None:
+    """Tell Airflow's collector of hook lineage that a file went to a list; ``source`` is the file's URL."""
+    collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+    collector.add_input_asset(context=hook, uri=without_queries(source))
+    if idc and listid:
+        asset = create_asset(idc=idc, listid=listid)
+        collector.add_output_asset(context=hook, uri=asset.uri)
+
+
+def of_files(*urls: str) -> OperatorLineage[Any, Any]:
+    """Return files as OpenLineage's inputs: ``s3://bucket`` and the key, or ``https://host`` and the path."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    parts = [urlsplit(without_queries(url)) for url in urls]
+    return OperatorLineage(
+        inputs=[Dataset(f"{part.scheme}://{part.netloc}", part.path.lstrip("/") or "/") for part in parts]
+    )
+
+
+def list_datasets(uploads: Iterable[Upload]) -> list[Dataset]:
+    """Return the lists that uploads went to as OpenLineage's datasets, each once."""
+    lists = {(upload.record.idc, upload.record.listid) for upload in uploads}
+    assets = [create_asset(idc=idc, listid=listid) for idc, listid in sorted(lists, key=str) if idc and listid]
+    return [convert_asset_to_openlineage(asset, None) for asset in assets]

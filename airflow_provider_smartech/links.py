@@ -1,0 +1,62 @@
+"""The links on a task in Airflow's UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperatorLink
+
+from airflow_provider_smartech.errors import SmartechConfigurationError
+from airflow_provider_smartech.hooks import SmartechHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+UPLOADS_PAGE = "smartech-uploads"
+"""Where the uploads page is, below the address of Airflow's UI."""
+
+
+def page_url(path: str) -> str:
+    """Return the address of something below the uploads page."""
+    base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
+    # A relative one is below Airflow's UI as well.
+    return f"{base}/{UPLOADS_PAGE}/{path}" if base else f"{UPLOADS_PAGE}/{path}"
+
+
+class SmartechUploadLink(BaseOperatorLink):
+    """Leads from a task that submitted to its upload, or to the list of them where there are several."""
+
+    name = "Smartech upload"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address of the page about what this task instance submitted."""
+        fields = ("dag_id", "run_id", "task_id", "map_index")
+        return page_url("task?" + urlencode({field: getattr(ti_key, field) for field in fields}))
+
+
+class SmartechAwaitedUploadLink(BaseOperatorLink):
+    """Leads from a task that waits to its upload, or to the first of them where there are several."""
+
+    name = "Smartech upload"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address of the upload's page; empty where no upload is named."""
+        requestid = getattr(operator, "requestid", None)
+        first = requestid[0] if isinstance(requestid, list | tuple) and requestid else requestid
+        return page_url("requestid?" + urlencode({"requestid": first}, quote_via=quote)) if first else ""
+
+
+class SmartechPanelLink(BaseOperatorLink):
+    """Leads to the account's panel, where the connection names its address."""
+
+    name = "Smartech panel"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the connection's extra ``panel_url``; empty where there is none."""
+        try:
+            return SmartechHook(getattr(operator, "smartech_conn_id", "")).account.panel_url or ""
+        except SmartechConfigurationError:
+            return ""

@@ -1,0 +1,95 @@
+"""Lists of uploads: the newest first, page by page, and no more read than is shown."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadUnknown
+from airflow_provider_smartech.overview import Overview
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.store import UploadStore
+
+log = logging.getLogger(__name__)
+
+READERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which uploads are wanted: all for which everything is so that is given. ``text`` is part of file or requestid."""
+
+    state: str | None = None
+    listid: int | None = None
+    dag_id: str | None = None
+    text: str | None = None
+
+    def takes(self, upload: Overview) -> bool:
+        """Whether an upload is wanted."""
+        wanted = [
+            self.state in (None, upload.state),
+            self.listid in (None, upload.listid),
+            self.dag_id is None or bool(upload.task and upload.task.dag_id == self.dag_id),
+            self.text is None or self.text.casefold() in f"{upload.file} {upload.requestid}".casefold(),
+        ]
+        return all(wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some uploads; older ones than ``before`` are to be looked through next, None if there are none."""
+
+    uploads: list[Overview]
+    before: str | None
+
+
+class Listing:
+    """Reads a store's uploads for people.
+
+    :param may_see: whether the reader may see an upload.
+    """
+
+    def __init__(
+        self, store: UploadStore, settings: Settings, may_see: Callable[[Overview], bool] = lambda upload: True
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.may_see = may_see
+
+    def page(self, wanted: Filter, size: int, before: str = "", seconds: float = float("inf")) -> Page:
+        """Return up to ``size`` uploads that are wanted, the newest first.
+
+        Gives what it has after ``seconds``, so that a filter that takes few does not read a whole store at once.
+        """
+        deadline = time.monotonic() + seconds
+        keys = self.store.keys(before)
+        found: list[Overview] = []
+        with ThreadPoolExecutor(READERS) as readers:
+            while batch := list(islice(keys, size)):
+                for upload in readers.map(self._read, batch):
+                    if upload and self.may_see(upload) and wanted.takes(upload):
+                        found.append(upload)
+                        if len(found) == size:
+                            return Page(uploads=found, before=self._goes_on(keys, batch, upload))
+                if time.monotonic() > deadline:
+                    return Page(uploads=found, before=self._goes_on(keys, batch, None))
+        return Page(uploads=found, before=None)
+
+    def _goes_on(self, keys: Iterator[str], batch: list[str], last: Overview | None) -> str | None:
+        """Return where to go on, None if nothing is left."""
+        reached = last.key if last else batch[-1]
+        return reached if reached != batch[-1] or next(keys, None) else None
+
+    def _read(self, key: str) -> Overview | None:
+        try:
+            return Overview.of(self.store.read(key), self.settings)
+        except UploadUnknown:
+            # Its record was removed, by a life-cycle rule perhaps.
+            return None
+        except UploadRecordUnreadable as error:
+            log.warning("%s", error)
+            return Overview.unreadable(key)
