@@ -70,7 +70,7 @@ class Listing:
         found: list[Overview] = []
         with ThreadPoolExecutor(READERS) as readers:
             while batch := list(islice(keys, size)):
-                for upload in readers.map(self._read, batch):
+                for upload in readers.map(self.read, batch):
                     if upload and self.may_see(upload) and wanted.takes(upload):
                         found.append(upload)
                         if len(found) == size:
@@ -79,12 +79,8 @@ class Listing:
                     return Page(uploads=found, before=self._goes_on(keys, batch, None))
         return Page(uploads=found, before=None)
 
-    def _goes_on(self, keys: Iterator[str], batch: list[str], last: Overview | None) -> str | None:
-        """Return where to go on, None if nothing is left."""
-        reached = last.key if last else batch[-1]
-        return reached if reached != batch[-1] or next(keys, None) else None
-
-    def _read(self, key: str) -> Overview | None:
+    def read(self, key: str) -> Overview | None:
+        """Return one upload, None if its record is gone."""
         try:
             return Overview.of(self.store.read(key), self.settings)
         except UploadUnknown:
@@ -93,3 +89,8 @@ class Listing:
         except UploadRecordUnreadable as error:
             log.warning("%s", error)
             return Overview.unreadable(key)
+
+    def _goes_on(self, keys: Iterator[str], batch: list[str], last: Overview | None) -> str | None:
+        """Return where to go on, None if nothing is left."""
+        reached = last.key if last else batch[-1]
+        return reached if reached != batch[-1] or next(keys, None) else None

@@ -68,6 +68,7 @@ class Event:
 
     at: datetime
     what: str
+    is_pingback: bool = False
     payload: Any = None
 
 
@@ -83,7 +84,10 @@ def events(upload: Upload, settings: Settings) -> list[Event]:
         found.append(Event(at=answer.at, what=outcome))
     found += [
         Event(
-            at=pingback.at, what=f"ping-back: {settings.statuses.verdict(pingback.payload)}", payload=pingback.payload
+            at=pingback.at,
+            what=f"ping-back: {settings.statuses.verdict(pingback.payload)}",
+            is_pingback=True,
+            payload=pingback.payload,
         )
         for pingback in upload.pingbacks
     ]
@@ -97,6 +101,6 @@ def events(upload: Upload, settings: Settings) -> list[Event]:
     progress = upload.progress(settings.statuses, settings.pingbacks_expected)
     if progress.state.ended:
         last = progress.deciding[-1]
-        place = next(n for n, event in enumerate(found) if event.at == last.at and event.what.startswith("ping-back"))
+        place = next(n for n, event in enumerate(found) if event.at == last.at and event.is_pingback)
         found.insert(place + 1, Event(at=last.at, what=progress.state.value))
     return found

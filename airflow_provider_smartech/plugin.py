@@ -1,21 +1,29 @@
-"""The Airflow plugin: it mounts the receiver of ping-backs at ``/smartech`` of Airflow's API server."""
+"""The Airflow plugin: mounts the receiver of ping-backs and the uploads page into Airflow's API server."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_provider_smartech.links import UPLOADS_PAGE
+
 Message = MutableMapping[str, Any]
 
 
-class MountedReceiver:
-    """The receiver as an ASGI app that is made at its first request.
+class MountedApp:
+    """A web app over the upload store that is made at its first request.
 
     Every Airflow process imports its plugins, but only the API server needs FastAPI.
+
+    :param module: the module whose ``create_app`` makes it.
     """
+
+    def __init__(self, module: str) -> None:
+        self.module = module
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
@@ -25,14 +33,34 @@ class MountedReceiver:
 
     @cached_property
     def _app(self) -> Any:
-        from airflow_provider_smartech.receiver import create_app
         from airflow_provider_smartech.store import UploadStore
 
-        return create_app(UploadStore.configured())
+        return import_module(self.module).create_app(UploadStore.configured())
 
 
 class SmartechPlugin(AirflowPlugin):
-    """Tells Airflow where to mount the receiver."""
+    """Tells Airflow what to mount where, and adds the uploads page to the menu Browse."""
 
     name = "smartech"
-    fastapi_apps = [{"name": "Smartech ping-backs", "app": MountedReceiver(), "url_prefix": "/smartech"}]  # noqa: RUF012
+    fastapi_apps = [  # noqa: RUF012
+        {
+            "name": "Smartech ping-backs",
+            "app": MountedApp("airflow_provider_smartech.receiver"),
+            "url_prefix": "/smartech",
+        },
+        {
+            "name": "Smartech uploads",
+            "app": MountedApp("airflow_provider_smartech.uploads_page.app"),
+            "url_prefix": f"/{UPLOADS_PAGE}",
+        },
+    ]
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Smartech uploads",
+            # Relative, so that it holds behind a path prefix.
+            "href": f"{UPLOADS_PAGE}/",
+            "url_route": UPLOADS_PAGE,
+            "destination": "nav",
+            "category": "browse",
+        }
+    ]

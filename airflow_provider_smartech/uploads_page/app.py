@@ -1,0 +1,176 @@
+"""The web app of the uploads page, which the plugin mounts into Airflow's API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from airflow_provider_smartech.errors import (
+    SmartechConfigurationError,
+    UploadRecordUnreadable,
+    UploadStoreError,
+    UploadUnknown,
+)
+from airflow_provider_smartech.links import page_url
+from airflow_provider_smartech.listing import Filter, Listing
+from airflow_provider_smartech.overview import UNREADABLE, Overview, events
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import KEY, State, TaskTry
+from airflow_provider_smartech.uploads_page.access import MaySee, MaySeeDep
+from airflow_provider_smartech.uploads_page.chart import last_days
+from airflow_provider_smartech.uploads_page.pages import DESCRIPTIONS, STYLE, render, render_chart
+
+ROWS = 25
+# A filter that takes few looks through this many seconds of the past, then offers to look further.
+PATIENCE = 1.0
+
+Word = Annotated[str | None, Query(max_length=250)]
+
+
+def create_app(store: UploadStore) -> FastAPI:
+    """Return the app that shows the uploads of a store.
+
+    ``GET /`` lists them, ``GET /<key>`` shows one; ``/task?dag_id=…`` and ``/requestid?requestid=…`` lead there from
+    a task. Whoever has not logged in is sent to Airflow's login, and sees only uploads of tasks that Airflow's
+    permissions show.
+    """
+    app = FastAPI(title="Smartech uploads", docs_url=None, redoc_url=None, openapi_url=None)
+
+    # Plain functions: they run in threads, because the store blocks.
+    @app.get("/")
+    def uploads(
+        may_see: MaySeeDep,
+        state: Word = None,
+        listid: Word = None,
+        dag_id: Word = None,
+        text: Word = None,
+        before: Annotated[str, Query(pattern=f"^({KEY.pattern})?$")] = "",
+    ) -> Response:
+        # A form sends what is not filled in as an empty text.
+        fields = {"state": state or "", "listid": listid or "", "dag_id": dag_id or "", "text": text or ""}
+        wanted = Filter(
+            state=state or None, listid=_number(listid), dag_id=dag_id or None, text=(text or "").strip() or None
+        )
+        page = _listing(store, may_see).page(wanted, ROWS, before, PATIENCE)
+        older = urlencode({**_filled(fields), "before": page.before}) if page.before else None
+        return render(
+            "uploads.html",
+            uploads=page.uploads,
+            filter=fields,
+            states=[*map(str, State), UNREADABLE],
+            older=older,
+            newest=urlencode(_filled(fields)) if before else None,
+        )
+
+    @app.get("/task")
+    def task(may_see: MaySeeDep, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Response:
+        ids = TaskTry(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index, try_number=0, max_tries=0)
+        found = [upload for upload in _of_task(store, ids) if may_see(upload)]
+        if len(found) == 1:
+            return _see_other(found[0].key)
+        return render("task.html", uploads=found, task=ids)
+
+    @app.get("/requestid")
+    def requestid(may_see: MaySeeDep, requestid: str) -> Response:
+        upload = Overview.of(store.find(requestid), Settings.load())
+        if not may_see(upload):
+            raise HTTPException(404)
+        return _see_other(upload.key)
+
+    @app.get("/chart.svg")
+    def chart(may_see: MaySeeDep) -> Response:
+        return render_chart(last_days(_listing(store, may_see)))
+
+    @app.get("/style.css")
+    def style() -> Response:
+        return Response(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+    @app.get("/{key}")
+    def upload(may_see: MaySeeDep, key: str) -> Response:
+        if not KEY.fullmatch(key):
+            raise HTTPException(404)
+        settings, found = Settings.load(), store.read(key)
+        overview = Overview.of(found, settings)
+        if not may_see(overview):
+            raise HTTPException(404)
+        return render(
+            "upload.html",
+            upload=overview,
+            record=found.record,
+            description=DESCRIPTIONS[overview.state],
+            events=events(found, settings),
+        )
+
+    @app.exception_handler(StarletteHTTPException)
+    def not_shown(request: Request, error: StarletteHTTPException) -> Response:
+        if error.status_code == 401:
+            query = f"?{request.url.query}" if request.url.query else ""
+            here = page_url(request.scope["path"].removeprefix(request.scope["root_path"]).lstrip("/") + query)
+            # The login of whichever auth manager Airflow has.
+            return _see_other("../api/v2/auth/login?" + urlencode({"next": here}))
+        if error.status_code == 403:
+            return _message("Airflow does not let you see this", 403)
+        return _message("No such upload, or it was removed, or you may not see the DAG that submitted it", 404)
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:
+        return _message("This address is not one that this page gives", 422)
+
+    @app.exception_handler(UploadUnknown)
+    def unknown(request: Request, error: UploadUnknown) -> Response:
+        return _message("No such upload, or it was removed, or you may not see the DAG that submitted it", 404)
+
+    @app.exception_handler(UploadRecordUnreadable)
+    def unreadable(request: Request, error: UploadRecordUnreadable) -> Response:
+        return _message(str(error), 500)
+
+    @app.exception_handler(UploadStoreError)
+    def unavailable(request: Request, error: UploadStoreError) -> Response:
+        return _message(str(error), 503)
+
+    @app.exception_handler(SmartechConfigurationError)
+    def misconfigured(request: Request, error: SmartechConfigurationError) -> Response:
+        return _message(str(error), 500)
+
+    return app
+
+
+def _listing(store: UploadStore, may_see: MaySee) -> Listing:
+    return Listing(store, Settings.load(), may_see)
+
+
+def _of_task(store: UploadStore, ids: TaskTry) -> list[Overview]:
+    """Return what all tries of a task instance submitted, the newest first."""
+    settings, found = Settings.load(), []
+    for part in count():
+        uploads = store.of_task(ids.for_part(part))
+        if not uploads:
+            break
+        found += [Overview.of(upload, settings) for upload in uploads]
+    return sorted(found, key=lambda upload: upload.key, reverse=True)
+
+
+def _number(text: str | None) -> int | None:
+    # A list that is no number takes nothing, rather than everything.
+    return None if not text else int(text) if text.strip().isdecimal() else -1
+
+
+def _filled(fields: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def _see_other(url: str) -> Response:
+    # Relative, so that it holds behind any proxy and path prefix.
+    return RedirectResponse(url, 303)
+
+
+def _message(text: str, status: int) -> Response:
+    return render("message.html", status=status, message=text)

@@ -1,0 +1,107 @@
+"""What the pages look like: their templates, their style, and how values are shown."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from airflow_provider_smartech.connection_form import IDCS
+from airflow_provider_smartech.overview import UNREADABLE
+from airflow_provider_smartech.uploads import State, TaskTry
+from airflow_provider_smartech.uploads_page.chart import Day
+
+STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")
+
+DESCRIPTIONS: dict[str, str] = {
+    State.SUBMITTING: "The request is being sent, or the task died before it was answered: then its retry finds out.",
+    State.NOT_ACCEPTED: "Smartech did not take the upload, or was not reached. The task's log says why.",
+    State.OUTCOME_UNKNOWN: "The request was sent, but no clear answer came. Look in Smartech's panel.",
+    State.ACCEPTED: "Smartech took the upload; no ping-back has come yet.",
+    State.IN_PROGRESS: "A ping-back says that Smartech is loading the contacts.",
+    State.COMPLETED: "Smartech has loaded the contacts, as its ping-back says.",
+    State.FAILED: "Smartech did not load the contacts, as its ping-back says.",
+    State.UNRECOGNISED: "A ping-back came whose status nobody recognises. If you know what it means, add its word to "
+    "completed_words, failed_words or progress_words in [smartech].",
+    UNREADABLE: "A file of this upload is damaged.",
+}
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as people say it: ``41 s``, ``12 min``, ``3 h 20 min``, ``5 d``."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{round(hours / 24)} d"
+
+
+def moment(at: datetime) -> str:
+    """Return a moment in UTC, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def pretty(payload: Any) -> str:
+    """Return a JSON value with line breaks."""
+    return payload if isinstance(payload, str) else json.dumps(payload, indent=2, ensure_ascii=False)
+
+
+def task_url(task: TaskTry) -> str:
+    """Return the address of a task instance in Airflow's UI, relative to the uploads page."""
+    dag_id, run_id, task_id = (quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id))
+    mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
+    return f"../dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"
+
+
+_templates = Environment(
+    loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_templates.filters |= {"duration": duration, "moment": moment, "pretty": pretty, "task_url": task_url}
+_templates.globals |= {"idcs": IDCS}
+
+
+def render(template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page; every value in it is escaped, and no script runs but its own."""
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        f"frame-ancestors 'self'; script-src 'nonce-{nonce}'"
+    )
+    return HTMLResponse(
+        _templates.get_template(template).render(nonce=nonce, **values),
+        status,
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": policy,
+            "Referrer-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+def render_chart(days: Sequence[Day]) -> Response:
+    """Return the chart as an SVG image."""
+    most = max((day.uploads for day in days), default=0)
+    longest = max((day.seconds for day in days if day.seconds), default=0.0)
+    svg = _templates.get_template("chart.svg").render(days=days, most=most, longest=longest)
+    return Response(
+        svg,
+        media_type="image/svg+xml",
+        headers={
+            "Cache-Control": "private, max-age=60",
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+        },
+    )
