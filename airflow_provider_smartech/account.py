@@ -58,7 +58,7 @@ class Account:
                 "under Admin, Sub Admin, Edit on your user name."
             )
         idc = str(extra.get("idc") or "us").lower()
-        if idc not in IDC_URLS and not connection.host:
+        if idc not in IDC_URLS:
             raise SmartechConfigurationError(
                 f"Connection {name!r} names the IDC {idc!r}; choose one of {', '.join(IDC_URLS)}."
             )

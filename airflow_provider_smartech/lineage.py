@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-from airflow_provider_smartech.assets import convert_asset_to_openlineage, create_asset
+from airflow_provider_smartech.assets import SCHEME, convert_asset_to_openlineage, create_asset
 from airflow_provider_smartech.redaction import without_queries
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 def collect(hook: BaseHook, source: str, idc: str | None, listid: int | None) -> None:
     """Tell Airflow's collector of hook lineage that a file went to a list; ``source`` is the file's URL."""
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-    collector.add_input_asset(context=hook, uri=without_queries(source))
+    # An asset's URI is ASCII and not very long. The file is sent already, and lineage must not fail its task.
+    with suppress(ValueError):
+        collector.add_input_asset(context=hook, uri=without_queries(source))
     if idc and listid:
-        asset = create_asset(idc=idc, listid=listid)
-        collector.add_output_asset(context=hook, uri=asset.uri)
+        collector.add_output_asset(context=hook, scheme=SCHEME, asset_kwargs={"idc": idc, "listid": listid})
 
 
 def of_files(*urls: str) -> OperatorLineage[Any, Any]:

@@ -227,7 +227,7 @@ def test_nothing_that_was_written_holds_a_secret(world: World) -> None:
     }
     for part in ("dag_id=many", ".trigger.", "airflow.db", "smartech/uploads", "standalone.log"):
         assert any(part in name for name in written), part
-    ids = re.compile(rb"20[0-9]{6}-[A-Za-z0-9_-]{43}")
+    ids = re.compile(rb"20[0-9]{6}T[0-9]{6}-[A-Za-z0-9_-]{43}")
     found = {name for name, content in written.items() if upload_ids & set(ids.findall(content))}
     found |= {name for name, content in written.items() for form in forms if form.encode() in content}
     assert found == set()

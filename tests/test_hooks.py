@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -263,6 +265,8 @@ def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, h
     [
         {"password": None},
         {"extra": {"idc": "moon"}},
+        {"extra": {"listid": "thirty-three"}},
+        {"extra": {"notifyemail": "nobody"}},
         {"host": "api.example.com"},
         {"host": "ftp://api.example.com"},
         {"host": "https://user:pass@api.example.com/apiv2"},
@@ -282,6 +286,107 @@ def test_an_unusable_connection_is_refused_before_anything_is_sent(
     connection(**fields)
     with pytest.raises(SmartechConfigurationError, match="smartech_default"):
         SmartechHook().bulk_upload(csv_url)
+
+
+@pytest.mark.parametrize("extra", [{}, {"listid": "", "notifyemail": "", "panel_url": ""}])
+def test_a_connection_without_defaults_adds_nothing(connection: SetConnection, extra: dict[str, str]) -> None:
+    connection(extra=extra)
+    parameters = SmartechHook().parameters("https://x.example.com/y.csv")
+    assert (parameters.listid, parameters.notifyemail) == (None, None)
+    assert SmartechHook().account.panel_url is None
+
+
+@pytest.mark.parametrize("listid", [33, "33"])
+def test_the_connection_s_list_and_e_mail_stand_in_where_an_upload_names_none(
+    connection: SetConnection, listid: int | str
+) -> None:
+    connection(extra={"listid": listid, "notifyemail": "ops@example.com"})
+    hook, path = SmartechHook(), "https://x.example.com/y.csv"
+    assert hook.parameters(path).form() == {"path": path, "listid": "33", "notifyemail": "ops@example.com"}
+    named = hook.parameters(path, 34, "me@example.com")
+    assert (named.listid, named.notifyemail) == (34, "me@example.com")
+
+
+def test_an_account_shows_neither_its_key_nor_its_e_mail_address(connection: SetConnection) -> None:
+    connection(extra={"notifyemail": "ops@example.com"})
+    shown = repr(SmartechHook().account)
+    assert API_KEY not in shown
+    assert "ops@example.com" not in shown
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "panel.example.com", 7])
+def test_a_panel_address_that_is_no_web_address_is_left_out_and_stops_no_upload(
+    connection: SetConnection, caplog: pytest.LogCaptureFixture, url: object
+) -> None:
+    connection(extra={"panel_url": url})
+    assert SmartechHook().account.panel_url is None
+    assert "panel_url" in caplog.text
+
+
+def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refused(
+    sandbox: SandboxServer, connection: SetConnection
+) -> None:
+    works, message = SmartechHook().test_connection()
+    assert works
+    assert message == (
+        "127.0.0.1 was reached and did not refuse the API key (HTTP 400, result 'path is required'). "
+        "Nothing was uploaded."
+    )
+    connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
+    works, message = SmartechHook().test_connection()
+    assert not works
+    assert message == "127.0.0.1 was reached and refused the API key (HTTP 200, result 'Invalid API key')."
+    assert sandbox.state.uploads() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "works", "said"),
+    [
+        (http("401 Unauthorized", b"{}"), False, "refused the API key (HTTP 401)"),
+        (http("200 OK", b'{"result": "API-KEY is missing"}'), False, "refused the API key (HTTP 200"),
+        (http("200 OK", b'{"result": "Success", "requestid": "r"}'), True, "did not refuse the API key (HTTP 200"),
+        (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "no answer of Smartech's API (HTTP 429"),
+        (http("500 Oh", b'{"result": "Success"}'), False, "no answer of Smartech's API (HTTP 500"),
+        (http("200 OK", b"<html>welcome</html>"), False, "no answer of Smartech's API (HTTP 200)"),
+        (b"", False, "was reached, but gave no answer"),
+    ],
+)
+def test_the_test_of_a_connection_says_what_it_saw(
+    connection: SetConnection, answer: bytes, works: bool, said: str
+) -> None:
+    with answering(answer) as (url, requests):
+        connection(host=url)
+        status, message = SmartechHook().test_connection()
+    assert (status, said in message) == (works, True), message
+    assert len(requests) == 1
+    assert API_KEY not in message
+
+
+def test_the_test_of_a_connection_says_that_smartech_was_not_reached_or_what_is_wrong_with_it(
+    connection: SetConnection,
+) -> None:
+    connection(host="http://127.0.0.1:1/apiv2")
+    assert SmartechHook().test_connection() == (
+        False,
+        "No connection to 127.0.0.1 came about (ConnectionError); nothing was sent. Check host and network",
+    )
+    connection(password=None)
+    assert SmartechHook().test_connection()[0] is False
+    assert "no API key" in SmartechHook().test_connection()[1]
+
+
+def test_airflow_s_command_tests_a_connection(sandbox: SandboxServer, connection: SetConnection) -> None:
+    def said() -> str:
+        command = [sys.executable, "-m", "airflow", "connections", "test", "smartech_default"]
+        enabled = {**os.environ, "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+        done = subprocess.run(command, env=enabled, capture_output=True, text=True, check=False)
+        assert API_KEY not in done.stdout + done.stderr
+        return done.stdout
+
+    assert "Connection success!" in said()
+    connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
+    assert "refused the API key (HTTP 200, result 'Invalid API key')" in said()
+    assert sandbox.state.uploads() == []
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_sent(sandbox: SandboxServer) -> None:
@@ -309,7 +414,8 @@ def test_no_error_and_no_log_record_holds_a_secret(
         except SmartechError as error:
             written = "".join(traceback.format_exception(error)) + repr(vars(error))
             written += repr((error.__cause__, error.__context__))
-    written += caplog.text
+    # The sandbox, in threads of its own, logs what it fetches.
+    written += "\n".join(one.getMessage() for one in caplog.records if one.thread == threading.get_ident())
     for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):
             assert form not in written
@@ -329,12 +435,12 @@ def test_an_answer_that_echoes_secrets_in_any_disguise_is_shown_without_them(
     connection: SetConnection, csv_url: str, template: str
 ) -> None:
     callback, signed = (
-        "https://af.example.com/smartech/pingback/20260101-upl0ad1d",
+        "https://af.example.com/smartech/pingback/20260101T000000-upl0ad1d",
         f"{csv_url}?a=1&sig=s1gnature0123456",
     )
     body = template.format(
         callback=callback,
-        callback_path="/smartech/pingback/20260101-upl0ad1d",
+        callback_path="/smartech/pingback/20260101T000000-upl0ad1d",
         escaped=callback.replace("/", "\\/"),
         unicode=signed.replace("&", "\\u0026").replace("?", "\\u003f"),
     )

@@ -18,6 +18,8 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow_provider_smartech.account import IDC_URLS
 from airflow_provider_smartech.get_provider_info import get_provider_info
 from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.operators import SmartechBaseOperator
+from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.settings import Settings
 
 INFO: dict[str, Any] = get_provider_info()
@@ -57,7 +59,22 @@ def test_every_module_that_is_named_exists() -> None:
 
 
 def test_the_drop_down_offers_the_idcs_that_the_hook_knows() -> None:
-    assert INFO["connection-types"][0]["conn-fields"]["idc"]["schema"]["enum"] == list(IDC_URLS)
+    schema = INFO["connection-types"][0]["conn-fields"]["idc"]["schema"]
+    assert schema["enum"] == list(schema["values_display"]) == list(IDC_URLS)
+
+
+def test_what_is_named_for_assets_links_and_the_command_line_exists() -> None:
+    (uris,) = INFO["asset-uris"]
+    named = [uris["handler"], uris["factory"], uris["to_openlineage_converter"], *INFO["extra-links"], *INFO["cli"]]
+    for path in named:
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(import_module(module), name))
+    links = {
+        f"{type(link).__module__}.{type(link).__name__}"
+        for task in (SmartechBaseOperator, SmartechBulkUploadSensor)
+        for link in task.operator_extra_links
+    }
+    assert links == set(INFO["extra-links"])
 
 
 def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:

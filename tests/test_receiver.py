@@ -108,7 +108,14 @@ def test_a_mistake_in_another_setting_costs_no_pingback(
 
 
 def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: ReceiverServer, store: UploadStore) -> None:
-    for wrong in (new_upload_id(), "x", "..%2F..%2Fetc", "%00", "20260101-" + "a" * 42, "20260101-" + "%C3%A4" * 43):
+    for wrong in (
+        new_upload_id(),
+        "x",
+        "..%2F..%2Fetc",
+        "%00",
+        "20260101T000000-" + "a" * 42,
+        "20260101T000000-" + "%C3%A4" * 43,
+    ):
         assert httpx.post(f"{receiver.url}/pingback/{wrong}", json={}).status_code == 404
     assert not Path(store.url.removeprefix("file://")).exists()
 

@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.staging import Staging
 from airflow_provider_smartech.store import BUCKET, CLOCK_SKEW, UploadStore
 from airflow_provider_smartech.uploads import (
     Answer,
@@ -217,6 +218,59 @@ def test_a_damaged_file_is_never_read_as_whole_and_disturbs_no_other_upload(stor
         store.read(damaged.key)
     assert caught.value.key == damaged.key
     assert store.read(well.key).record == well
+
+
+def test_uploads_are_named_newest_first_from_any_of_them_on(store: UploadStore) -> None:
+    keys = sorted(f"202601{day:02}T{hour:02}0000-{uuid.uuid4().hex}00000000" for day in (1, 2, 9) for hour in (3, 1))
+    for key in keys:
+        store.create(record(key=key))
+    assert list(store.keys()) == keys[::-1]
+    for place in range(6):
+        assert list(store.keys(keys[place])) == keys[:place][::-1]
+    assert list(store.keys("20260102T000000")) == keys[:2][::-1]
+
+
+def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_else(store: UploadStore) -> None:
+    now = datetime.now(UTC)
+    old, new = (
+        record(key=f"20260101T000000-{'a' * 40}", at=now - timedelta(days=90), task=task(1)),
+        record(task=task(2)),
+    )
+    for kept in (old, new):
+        store.create(kept)
+        store.answered(kept.key, Answer(outcome="accepted", requestid=f"r-{kept.key}"))
+        store.add_pingback(kept.key, PingBack(payload=1))
+        store.handed_over(kept.key, Handover(reason="handed over", task=task()))
+    for at in (now - timedelta(days=90), now):
+        store.staged(Staging(at=at, task=task(), fingerprint="f", bucket="b", files=()))
+    root = ObjectStoragePath(store.url)
+    foreign = f"{root.path}/20200101T000000-foreign.txt"
+    root.fs.pipe_file(foreign, b"not ours")
+    assert store.purge(now - timedelta(days=30)) == 1
+    assert list(store.keys()) == [new.key]
+    names = [str(name) for name in root.fs.find(root.path)]
+    # Its ping-back came a moment ago, so waiters may yet look for it.
+    assert [name for name in names if old.key in name and "/arrivals/" not in name] == []
+    assert any("foreign" in name for name in names)
+    assert store.find(f"r-{new.key}").record == new
+    assert [upload.key for upload in store.of_task(task())] == [new.key]
+    assert store.last_staging(task()) is not None
+    assert sum("/stagings/" in name for name in names) == 1
+    with pytest.raises(UploadUnknown):
+        store.find(f"r-{old.key}")
+    assert store.purge(now - timedelta(days=30)) == 0
+
+
+def test_an_empty_store_has_nothing_to_remove(store: UploadStore) -> None:
+    assert list(store.keys()) == []
+    assert store.purge(datetime.now(UTC)) == 0
+
+
+def test_no_empty_folder_is_left_of_what_is_removed(tmp_path: Path) -> None:
+    store = UploadStore(f"file://{tmp_path}")
+    store.create(record(key=f"20260101T000000-{'a' * 40}", task=task()))
+    assert store.purge(datetime.now(UTC)) == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["tasks", "uploads"]
 
 
 def test_the_store_holds_no_upload_id(store: UploadStore) -> None:

@@ -49,7 +49,7 @@ def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
 
 
 def test_it_is_rebuilt_from_what_it_serializes() -> None:
-    original = SmartechBulkUploadTrigger(["20260101-" + "a" * 40], 12.5)
+    original = SmartechBulkUploadTrigger(["20260101T000000-" + "a" * 40], 12.5)
     again = rebuilt(original)
     assert again.serialize() == original.serialize()
     assert again is not original

@@ -118,10 +118,10 @@ def test_upload_ids_are_different_and_their_keys_do_not_contain_them() -> None:
     assert not any(upload_id.partition("-")[2] in str(key) for upload_id in ids for key in keys)
 
 
-@given(st.text() | st.from_regex(r"20\d{6}-[A-Za-z0-9_-]{42,44}", fullmatch=True))
+@given(st.text() | st.from_regex(r"20\d{6}T\d{6}-[A-Za-z0-9_-]{42,44}", fullmatch=True))
 def test_only_the_form_of_an_id_has_a_key(text: str) -> None:
     key = key_of(text)
-    assert (key is None) or (len(text) == 52 and text.isascii() and "/" not in text and "\n" not in text)
+    assert (key is None) or (len(text) == 59 and text.isascii() and "/" not in text and "\n" not in text)
 
 
 def test_only_a_try_of_the_same_run_is_followed_and_only_without_a_clearing_retried() -> None:

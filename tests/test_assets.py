@@ -1,0 +1,121 @@
+"""Lists as assets: their URIs, and the events that say that one was updated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk import Asset
+
+from airflow_provider_smartech.assets import LISTS, convert_asset_to_openlineage, create_asset
+from airflow_provider_smartech.errors import UploadFailed, UploadTimeout
+from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+from tests.tasks import FakeTaskInstance, context, run
+
+
+@pytest.mark.parametrize("uri", ["smartech://us/33", "smartech://US/33/", "SMARTECH://us/0033", "smartech://us//33"])
+def test_a_list_has_one_uri_however_it_is_written(uri: str) -> None:
+    assert Asset(uri).uri == create_asset(idc="us", listid=33).uri == "smartech://us/33"
+
+
+@pytest.mark.parametrize(
+    "uri", ["smartech://moon/33", "smartech://us/", "smartech://us/abc", "smartech://us/0", "smartech://us/33?a=1"]
+)
+def test_what_names_no_list_is_refused(uri: str) -> None:
+    with pytest.raises(ValueError, match="smartech://<us"):
+        Asset(uri)
+
+
+def test_openlineage_knows_a_list_by_its_data_centre_and_number() -> None:
+    dataset = convert_asset_to_openlineage(create_asset(idc="eu", listid=7), None)
+    assert (dataset.namespace, dataset.name) == ("smartech://eu", "7")
+
+
+def upload(csv_url: str, **arguments: Any) -> SmartechBulkUploadOperator:
+    known = {"task_id": "upload", "path": csv_url, "listid": 33, "deferrable": False, "timeout": 20}
+    return SmartechBulkUploadOperator(**{**known, **arguments})
+
+
+def wait(requestid: Any, **arguments: Any) -> SmartechBulkUploadSensor:
+    known = {"task_id": "wait", "poke_interval": 0.05, "timeout": 20, "deferrable": False}
+    return SmartechBulkUploadSensor(requestid=requestid, **{**known, **arguments})
+
+
+def updates(ti: FakeTaskInstance) -> list[tuple[str, Any]]:
+    """The lists that the task says were updated, with the requestids."""
+    events = ti.outlet_events[LISTS].asset_alias_events
+    return [(event.dest_asset_key.uri, event.extra["requestids"]) for event in events]
+
+
+@pytest.mark.usefixtures("receiver")
+class TestUpdates:
+    @pytest.mark.parametrize("deferrable", [False, True])
+    def test_a_task_that_waits_says_that_the_list_was_updated(
+        self, sandbox: SandboxServer, csv_url: str, deferrable: bool
+    ) -> None:
+        ti = FakeTaskInstance()
+        requestid = run(upload(csv_url, wait_for_completion=True, deferrable=deferrable), ti)
+        assert updates(ti) == [("smartech://us/33", [requestid])]
+
+    def test_a_task_that_does_not_wait_says_nothing_and_its_sensor_does(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        first, second = FakeTaskInstance(), FakeTaskInstance(task_id="wait")
+        requestid = run(upload(csv_url), first)
+        assert updates(first) == []
+        assert LISTS not in upload(csv_url).outlets
+        run(wait(requestid), second)
+        assert updates(second) == [("smartech://us/33", [requestid])]
+
+    def test_a_deferred_sensor_says_it_only_when_the_upload_is_complete(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        sandbox.hold()
+        sandbox.fail_next(Fault.PINGBACK_LATE)
+        requestid, ti = run(upload(csv_url)), FakeTaskInstance(task_id="wait")
+        with pytest.raises(TaskDeferred):
+            wait(requestid, deferrable=True).execute(context(ti))
+        assert updates(ti) == []
+        sandbox.release()
+        run(wait(requestid, deferrable=True), ti)
+        assert updates(ti) == [("smartech://us/33", [requestid])]
+
+    def test_several_uploads_give_one_event_for_each_list(self, sandbox: SandboxServer, csv_url: str) -> None:
+        requestids = [
+            run(upload(csv_url, task_id=f"upload{n}", listid=listid), FakeTaskInstance(task_id=f"upload{n}"))
+            for n, listid in enumerate([33, 34, 33, None])
+        ]
+        ti = FakeTaskInstance(task_id="wait")
+        run(wait(requestids), ti)
+        assert updates(ti) == [
+            ("smartech://us/33", [requestids[0], requestids[2]]),
+            ("smartech://us/34", [requestids[1]]),
+        ]
+
+    @pytest.mark.parametrize(
+        ("fault", "error"), [(Fault.STATUS_FAILED, UploadFailed), (Fault.NO_PINGBACK, UploadTimeout)]
+    )
+    def test_an_upload_that_did_not_complete_updates_nothing(
+        self, sandbox: SandboxServer, csv_url: str, fault: Fault, error: type[Exception]
+    ) -> None:
+        sandbox.fail_next(fault)
+        ti = FakeTaskInstance()
+        with pytest.raises(error):
+            run(upload(csv_url, wait_for_completion=True, timeout=0.5), ti)
+        assert updates(ti) == []
+
+    def test_a_list_that_is_the_task_s_own_outlet_gets_no_second_event(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        outlet, ti = Asset("smartech://us/33"), FakeTaskInstance()
+        requestid = run(upload(csv_url, wait_for_completion=True, outlets=[outlet]), ti)
+        assert updates(ti) == []
+        assert ti.outlet_events[outlet].extra == {"requestids": [requestid]}
+
+    def test_a_list_as_the_outlet_of_a_task_that_does_not_wait_is_refused(self, csv_url: str) -> None:
+        with pytest.raises(ValueError, match="wait_for_completion"):
+            upload(csv_url, outlets=[Asset("smartech://us/33")])
+        assert upload(csv_url, outlets=[Asset("s3://bucket/key")]).outlets == [Asset("s3://bucket/key")]

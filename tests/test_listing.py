@@ -1,0 +1,203 @@
+"""Lists of uploads, and what one line of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_smartech.listing import Filter, Listing
+from airflow_provider_smartech.overview import Overview, events
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import Answer, Handover, PingBack, Record, TaskTry
+
+BEGAN = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+
+
+def task(**fields: Any) -> TaskTry:
+    known = {"dag_id": "nightly", "run_id": "r", "task_id": "sync", "try_number": 1, "max_tries": 2}
+    return TaskTry.model_validate({**known, **fields})
+
+
+@pytest.fixture
+def submit(store: UploadStore) -> Callable[..., str]:
+    """Keeps an upload of the given minute, accepted unless said otherwise, and gives its key."""
+
+    def kept(minute: int, *payloads: Any, answer: str = "accepted", **fields: Any) -> str:
+        at = BEGAN + timedelta(minutes=minute)
+        key = f"{at:%Y%m%dT%H%M%S}-{minute:040x}"
+        known = {"path": f"https://x.example.com/a/{minute}.csv", "smartech_conn_id": "c", "tracked": True}
+        store.create(Record.model_validate({"key": key, "at": at, "listid": 33, "task": task(), **known, **fields}))
+        requestid = f"r{minute}" if answer == "accepted" else None
+        store.answered(key, Answer.model_validate({"at": at, "outcome": answer, "requestid": requestid}))
+        for place, payload in enumerate(payloads):
+            store.add_pingback(key, PingBack(at=at + timedelta(seconds=60 * (place + 1)), payload=payload))
+        return key
+
+    return kept
+
+
+@pytest.fixture
+def listing(store: UploadStore, settings: Settings) -> Listing:
+    return Listing(store, settings)
+
+
+def keys(found: Any) -> list[str]:
+    return [upload.key for upload in found.uploads]
+
+
+def test_pages_follow_each_other_newest_first_without_a_gap(listing: Listing, submit: Callable[..., str]) -> None:
+    kept = [submit(minute) for minute in range(7)][::-1]
+    first = listing.page(Filter(), 3)
+    second = listing.page(Filter(), 3, first.before or "")
+    third = listing.page(Filter(), 3, second.before or "")
+    assert keys(first) + keys(second) + keys(third) == kept
+    assert first.before
+    assert second.before
+    assert third.before is None
+
+
+def test_the_last_page_offers_no_other_when_it_is_full(listing: Listing, submit: Callable[..., str]) -> None:
+    for minute in range(3):
+        submit(minute)
+    assert listing.page(Filter(), 3).before is None
+    assert listing.page(Filter(), 2).before is not None
+
+
+def test_a_filter_takes_what_is_so_in_every_respect(listing: Listing, submit: Callable[..., str]) -> None:
+    done = submit(0, {"status": "completed"})
+    failed = submit(1, {"status": "failed"}, listid=34, task=task(dag_id="weekly"))
+    waiting = submit(2, path="https://x.example.com/churn-Ä.csv")
+    assert keys(listing.page(Filter(state="completed"), 9)) == [done]
+    assert keys(listing.page(Filter(listid=34), 9)) == [failed]
+    assert keys(listing.page(Filter(dag_id="weekly"), 9)) == [failed]
+    assert keys(listing.page(Filter(text="CHURN-ä"), 9)) == [waiting]
+    assert keys(listing.page(Filter(text="R1"), 9)) == [failed]
+    assert keys(listing.page(Filter(state="failed", listid=33), 9)) == []
+
+
+def test_a_filter_finds_all_that_it_takes_page_by_page(listing: Listing, submit: Callable[..., str]) -> None:
+    wanted = [submit(minute, listid=34 if minute % 3 else 33) for minute in range(20)]
+    expected = [key for minute, key in enumerate(wanted) if not minute % 3][::-1]
+    found: list[str] = []
+    before: str | None = ""
+    while before is not None:
+        page = listing.page(Filter(listid=33), 3, before)
+        found += keys(page)
+        before = page.before
+    assert found == expected
+
+
+def test_a_search_without_luck_stops_in_time_and_says_where_to_go_on(
+    listing: Listing, submit: Callable[..., str]
+) -> None:
+    kept = [submit(minute) for minute in range(5)]
+    page = listing.page(Filter(state="failed"), 2, seconds=0)
+    assert (page.uploads, page.before) == ([], kept[3])
+    assert listing.page(Filter(state="failed"), 9, seconds=0).before is None
+
+
+def test_what_the_reader_may_not_see_is_left_out(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    seen, _ = submit(0), submit(1, task=task(dag_id="secret"))
+    listing = Listing(store, settings, lambda upload: bool(upload.task and upload.task.dag_id != "secret"))
+    assert keys(listing.page(Filter(), 9)) == [seen]
+
+
+def test_a_damaged_upload_is_shown_as_such_and_one_that_was_removed_is_not(
+    store: UploadStore, listing: Listing, submit: Callable[..., str]
+) -> None:
+    damaged, removed = submit(0), submit(1)
+    folder = Path(store.url.removeprefix("file://")) / "uploads" / "20260301"
+    (folder / damaged / "record.json").write_text("{", "utf-8")
+    (folder / removed / "record.json").unlink()
+    page = listing.page(Filter(), 9)
+    assert [(upload.key, upload.state, upload.submitted_at) for upload in page.uploads] == [
+        (damaged, "unreadable", BEGAN)
+    ]
+    assert keys(listing.page(Filter(state="unreadable"), 9)) == [damaged]
+
+
+def test_a_list_reads_no_more_than_it_shows(
+    store: UploadStore, listing: Listing, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minute in range(30):
+        submit(minute)
+    read: list[str] = []
+    reading = UploadStore.read
+
+    def noting(self: UploadStore, key: str) -> Any:
+        read.append(key)
+        return reading(self, key)
+
+    monkeypatch.setattr(UploadStore, "read", noting)
+    assert len(listing.page(Filter(), 5).uploads) == 5
+    assert len(read) == 5
+
+
+@pytest.mark.parametrize(
+    ("payloads", "fields", "state", "seconds", "rows"),
+    [
+        (({"status": "completed", "total": 5},), {}, "completed", 60, 5),
+        (({"status": "completed", "total": 5},), {"rows": 6}, "completed", 60, 6),
+        (({"status": "processing"}, {"status": "failed"}), {}, "failed", 120, None),
+        (({"status": "completed", "accepted": 5},), {}, "completed", 60, None),
+        (({"status": "hibernating"},), {}, "unrecognised", 60, None),
+        ((), {"answer": "not accepted"}, "not accepted", None, None),
+        ((), {"tracked": False}, "accepted", None, None),
+    ],
+)
+def test_a_line_says_how_it_ended_how_long_that_took_and_how_many_rows(
+    store: UploadStore,
+    settings: Settings,
+    submit: Callable[..., str],
+    payloads: tuple[Any, ...],
+    fields: dict[str, Any],
+    state: str,
+    seconds: float | None,
+    rows: int | None,
+) -> None:
+    overview = Overview.of(store.read(submit(0, *payloads, **fields)), settings)
+    assert (overview.state, overview.seconds, overview.rows) == (state, seconds, rows)
+    assert (overview.file, overview.listid, overview.submitted_at) == ("0.csv", 33, BEGAN)
+
+
+def test_a_wait_that_goes_on_is_counted_until_now(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    overview = Overview.of(store.read(submit(0)), settings)
+    assert overview.ended_at is None
+    assert overview.seconds == pytest.approx((datetime.now(UTC) - BEGAN).total_seconds(), abs=60)
+
+
+def test_the_time_line_tells_what_happened_in_order(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    key = submit(0, {"status": "processing"}, {"status": "completed"}, {"status": "completed", "again": 1})
+    store.handed_over(key, Handover(at=BEGAN + timedelta(hours=1), reason="handed over", task=task()))
+    happened = events(store.read(key), settings)
+    assert [event.what for event in happened] == [
+        "record written, request about to be sent",
+        "Smartech accepted it as r0",
+        "ping-back: in progress",
+        "ping-back: completed",
+        "completed",
+        "ping-back: completed",
+        "the submitting task did its part",
+    ]
+    assert [event.payload for event in happened if event.is_pingback][1] == {"status": "completed"}
+    assert [event.at for event in happened] == sorted(event.at for event in happened)
+
+
+def test_a_list_on_s3_is_read_as_well(s3_folder: str, settings: Settings) -> None:
+    store = UploadStore(s3_folder)
+    key = f"20260301T020000-{'a' * 40}"
+    store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
+    assert keys(Listing(store, settings).page(Filter(), 9)) == [key]
+    assert ObjectStoragePath(s3_folder).exists()
