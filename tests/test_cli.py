@@ -1,0 +1,150 @@
+"""``airflow smartech …``, and ``python -m airflow_provider_smartech …`` where Airflow takes no provider's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import yaml
+from packaging.version import Version
+
+from airflow_provider_smartech.cli.definition import age, main
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
+
+MODULE = [sys.executable, "-m", "airflow_provider_smartech"]
+# Providers bring commands from Airflow 3.2 on.
+HAS_GROUPS = Version(version("apache-airflow-core")) >= Version("3.2")
+GROUP = [sys.executable, "-m", "airflow", "smartech"] if HAS_GROUPS else MODULE
+
+
+@pytest.fixture
+def uploads(store: UploadStore) -> list[str]:
+    """An old upload that completed and a new one that was accepted; gives their requestids."""
+    now = datetime.now(UTC)
+    task = TaskTry(dag_id="nightly", run_id="r", task_id="sync", try_number=1, max_tries=2)
+    for at, listid in ((now - timedelta(days=40), 33), (now, 34)):
+        key = f"{at:%Y%m%dT%H%M%S}-{listid:040}"
+        fields: dict[str, Any] = {"key": key, "at": at, "listid": listid, "idc": "in", "task": task}
+        path = f"https://x.example.com/{listid}.csv"
+        store.create(Record(path=path, smartech_conn_id="c", tracked=True, **fields))
+        store.answered(key, Answer(at=at, outcome="accepted", requestid=f"request-{listid}"))
+        if listid == 33:
+            store.add_pingback(
+                key, PingBack(at=at + timedelta(seconds=90), payload={"status": "completed", "total": 7})
+            )
+    return ["request-33", "request-34"]
+
+
+def said(*arguments: str, command: list[str] = GROUP, typed: str = "") -> str:
+    done = subprocess.run([*command, *arguments], input=typed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def called(*arguments: str) -> None:
+    main(arguments)
+
+
+@pytest.mark.usefixtures("uploads")
+def test_uploads_are_listed_as_a_table_json_and_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    table = said("uploads")
+    assert table.index("request-34") < table.index("request-33")
+    assert all(word in table for word in ("completed", "accepted", "33.csv", "nightly"))
+    as_json = json.loads(said("uploads", "--output", "json"))
+    assert [upload["requestid"] for upload in as_json] == ["request-34", "request-33"]
+    assert as_json[1]["state"] == "completed"
+    assert (as_json[1]["rows"], as_json[1]["seconds"], as_json[1]["dag_id"]) == ("7", "90.0", "nightly")
+    called("uploads", "--output", "yaml")
+    as_yaml = yaml.safe_load(capsys.readouterr().out)
+    assert [list(upload) for upload in as_yaml] == [sorted(upload) for upload in as_json]
+    assert as_yaml[1] == as_json[1]
+
+
+@pytest.mark.usefixtures("uploads")
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--limit", "1"], ["request-34"]),
+        (["--state", "completed"], ["request-33"]),
+        (["--listid", "34"], ["request-34"]),
+        (["--dag-id", "nightly"], ["request-34", "request-33"]),
+        (["--dag-id", "weekly"], []),
+    ],
+)
+def test_the_list_can_be_cut_down(capsys: pytest.CaptureFixture[str], arguments: list[str], found: list[str]) -> None:
+    called("uploads", "--output", "json", *arguments)
+    assert [upload["requestid"] for upload in json.loads(capsys.readouterr().out)] == found
+
+
+@pytest.mark.usefixtures("uploads")
+def test_one_upload_is_shown_with_what_happened_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    called("show", "request-33", "--output", "json")
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert shown["path"] == "https://x.example.com/33.csv"
+    whats = [event["what"] for event in shown["events"]]
+    assert whats[-2:] == ["ping-back: completed", "completed"]
+    assert shown["events"][-2]["payload"] == {"status": "completed", "total": "7"}
+    called("show", "request-33")
+    assert "Smartech accepted it as request-33" in capsys.readouterr().out
+
+
+def test_an_unknown_upload_and_a_store_that_does_not_answer_are_one_line_of_error(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(*arguments: str) -> str:
+        done = subprocess.run([*MODULE, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        return done.stderr.splitlines()[-1]
+
+    assert failed("show", "nope").startswith("No upload with requestid 'nope' is recorded")
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", "nonsense://nowhere")
+    assert failed("uploads").startswith("The upload store at nonsense://nowhere does not answer")
+
+
+def test_purge_says_what_it_would_remove_asks_and_removes(store: UploadStore, uploads: list[str]) -> None:
+    purge = ("purge", "--older-than", "30d")
+    assert said(*purge, "--dry-run").startswith("Would remove 1 upload(s) recorded before 20")
+    done = subprocess.run([*GROUP, *purge], input="n\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Nothing was removed." in done.stderr
+    assert store.find(uploads[0])
+    assert "Removed 1 upload(s)." in said(*purge, typed="y\n")
+    assert "Removed 0 upload(s)." in said(*purge, "--yes")
+    assert [store.read(key).requestid for key in store.keys(before="")] == uploads[1:]
+
+
+@pytest.mark.parametrize(("text", "days"), [("30d", 30), ("4w", 28), ("36h", 1.5), (" 1D ", 1)])
+def test_an_age_is_given_in_hours_days_or_weeks(text: str, days: float) -> None:
+    assert age(text) == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "1.5d", "23h", "0d", "1y", "30 days"])
+def test_another_age_is_refused_and_so_is_one_whose_uploads_may_be_under_way(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit):
+        called("purge", f"--older-than={text}", "--yes")
+    assert "--older-than" in capsys.readouterr().err
+
+
+def test_the_store_s_connection_is_found_in_airflow_s_database(bucket: str, moto: str) -> None:
+    """As on a host where nobody put it into the environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
+    environment |= {"AIRFLOW__SMARTECH__UPLOAD_STORE": f"s3://in_database@{bucket}/smartech"}
+    extra = json.dumps({"endpoint_url": moto, "region_name": "us-east-1"})
+    arguments = ["--conn-type", "aws", "--conn-login", "test", "--conn-password", "test-secret", "--conn-extra", extra]
+    for command in (["db", "migrate"], ["connections", "add", "in_database", *arguments]):
+        airflow = [sys.executable, "-m", "airflow", *command]
+        subprocess.run(airflow, env=environment, capture_output=True, check=True)
+    done = subprocess.run(
+        [*GROUP, "uploads", "--output", "json"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
