@@ -1,41 +1,82 @@
 # Each target sets up what it needs in a virtual environment of its own.
-# make test AIRFLOW=3.1.8 takes that Airflow instead of the newest one.
+# AIRFLOW=3.1.8 takes that Airflow instead of the newest one.
+# DIST=1 takes the built wheel, installed by itself, instead of the source tree.
 
 AIRFLOW ?=
+DIST ?=
 PYTHON ?= python3
-VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
-BIN := $(VENV)/bin
+CHROMIUM ?= chromium
+VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(DIST),-dist)
+BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
+AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW))
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+SOURCES := $(shell find airflow_provider_smartech demo example_dags tests bench -type f -not -name '*.pyc') pyproject.toml README.md
+# The source distribution without the package: tests run in there can only import the installed one.
+UNPACKED := build/sdist
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check build bench screenshots chromium format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) ## run every test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) chromium ## run every test
+	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) $(PYTEST)
 
 check: $(INSTALLED) ## run the linters and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## measure the ways from a database to S3, side by side; writes bench/transfers.md and .png
+build: dist/.built ## make the wheel and the source distribution, in dist/
+
+bench: $(INSTALLED) ## measure the ways from a database to S3, and the uploads page; writes bench/*.md and .png
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group bench
 	$(BIN)/python -m bench $(ARGS)
+
+screenshots: $(INSTALLED) chromium ## take the pictures in docs/ anew
+	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/test_uploads_page.py
 
 format: $(INSTALLED) ## mend what the linters can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # pip's own resolver takes many minutes for Airflow; uv takes seconds.
-$(INSTALLED): pyproject.toml
+$(VENV)/.uv:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
-	    --editable . --group dev apache-airflow$(if $(AIRFLOW),==$(AIRFLOW))
 	@touch $@
+
+ifeq ($(DIST),)
+$(INSTALLED): pyproject.toml $(VENV)/.uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group dev $(AIRFLOW_PACKAGE)
+	@touch $@
+else
+# At first with nothing but what the wheel itself declares: a test tool may bring what a user would miss.
+$(INSTALLED): dist/.built $(VENV)/.uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --reinstall-package airflow-provider-smartech \
+	    dist/*.whl $(AIRFLOW_PACKAGE)
+	$(BIN)/python $(UNPACKED)/tests/installed.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group dev $(AIRFLOW_PACKAGE)
+	@touch $@
+endif
+
+dist/.built: $(SOURCES)
+	rm -rf dist $(UNPACKED)
+	$(PYTHON) -m venv .venv-build
+	.venv-build/bin/python -m pip install --quiet --disable-pip-version-check build
+	.venv-build/bin/python -m build --quiet .
+	mkdir -p $(UNPACKED)
+	tar -xzf dist/*.tar.gz -C $(UNPACKED) --strip-components=1
+	rm -r $(UNPACKED)/airflow_provider_smartech
+	@touch $@
+
+# The tests in a browser take Debian's Chromium; CHROMIUM=/path/to/it names another one.
+chromium:
+	@command -v $(CHROMIUM) >/dev/null || { \
+	    $(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet=2 && \
+	    $(if $(filter 0,$(shell id -u)),,sudo) apt-get install --quiet=2 --yes --no-install-recommends chromium fonts-dejavu-core; }
 
 clean: ## remove what make made
 	rm -rf .venv* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,13 +30,14 @@ class Airflow:
     :param home: an empty folder, used as AIRFLOW_HOME.
     :param dags: the folder with the DAG files.
     :param settings: more environment variables, such as connections.
+    :param prefix: path below which the API server serves everything, such as ``/team/airflow``.
     """
 
-    def __init__(self, home: Path, dags: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, dags: Path, settings: Mapping[str, str], prefix: str = "") -> None:
         self.home = home
         self.log = home / "standalone.log"
         port, *others = free_ports(4)
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}{prefix}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -8,23 +8,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import uvicorn
+from fastapi import FastAPI
 
 from airflow_provider_smartech.receiver import create_app
 from airflow_provider_smartech.store import UploadStore
 
 
-class ReceiverServer:
-    """The receiver on a free port."""
+class AppServer:
+    """A web app on a free port."""
 
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(create_app(store), log_level="error", ws="none", lifespan="off"))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="receiver")
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="app")
 
-    def __enter__(self) -> ReceiverServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -32,6 +34,13 @@ class ReceiverServer:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+class ReceiverServer(AppServer):
+    """The receiver on a free port."""
+
+    def __init__(self, store: UploadStore) -> None:
+        super().__init__(create_app(store))
 
 
 @contextmanager

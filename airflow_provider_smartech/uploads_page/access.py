@@ -17,7 +17,7 @@ from airflow_provider_smartech.overview import Overview
 MaySee = Callable[[Overview], bool]
 
 
-def _may_see(
+def may_see(
     user: Annotated[BaseUser, Depends(get_user)],
     website: Annotated[None, Depends(requires_access_view(AccessView.WEBSITE))],
 ) -> MaySee:
@@ -32,4 +32,4 @@ def _may_see(
     return lambda upload: upload.task is None or may_see_dag(upload.task.dag_id)
 
 
-MaySeeDep = Annotated[MaySee, Depends(_may_see)]
+MaySeeDep = Annotated[MaySee, Depends(may_see)]

@@ -1,0 +1,363 @@
+"""The uploads page in a real browser, in a real Airflow that is served below a path prefix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from airflow.api_fastapi.app import create_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from playwright.sync_api import Browser, FrameLocator, Page, expect
+
+from airflow_provider_smartech.sandbox import SandboxServer
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads_page import access
+from airflow_provider_smartech.uploads_page.app import create_app
+from demo.files import FileServer
+from demo.standalone import Airflow
+from tests.auth import SECRET_DAG
+from tests.browser import chromium
+from tests.conftest import API_KEY
+from tests.servers import AppServer
+
+pytestmark = pytest.mark.airflow
+
+ROOT = Path(__file__).parents[1]
+DAGS = Path(__file__).parent / "dags"
+# Where pictures for the documentation are put, if they are wanted.
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>{{ 7 * 7 }}"
+STATES = ("completed", "failed", "unrecognised", "in progress", "accepted", "outcome unknown", "not accepted")
+PANEL = "https://panel.example.com/"
+
+
+def fill(store: UploadStore) -> None:
+    """Keep two months of uploads: all states, three lists, and one upload whose every text is hostile."""
+    now = datetime.now(UTC)
+    for number in range(80):
+        at = now - timedelta(hours=18 * number, minutes=7 * number % 50)
+        state = STATES[number] if number < len(STATES) else STATES[number % 11 == 0]
+        random = hashlib.sha256(str(number).encode()).hexdigest()
+        key = f"{at:%Y%m%dT%H%M%S}-{random[:40]}"
+        names = [("nightly_contacts", "sync"), ("churn_scores", "upload"), ("loyalty_points", "sync")]
+        dag_id, task_id = names[number % 3]
+        run_id = f"scheduled__{at:%Y-%m-%dT02:00:00+00:00}"
+        task = TaskTry(dag_id=dag_id, run_id=run_id, task_id=task_id, try_number=1, max_tries=2)
+        folder = "https://my-company-staging.s3.ap-south-1.amazonaws.com/contacts"
+        fields: dict[str, Any] = {"listid": 33 + number % 3, "idc": "in", "rows": 100_000 - 777 * number}
+        store.create(
+            Record(
+                key=key,
+                at=at,
+                path=f"{folder}/{random[:32]}/contacts-00001.csv",
+                smartech_conn_id="smartech_default",
+                tracked=True,
+                task=task,
+                **fields,
+            )
+        )
+        outcome = {"not accepted": "not accepted", "outcome unknown": "unknown"}.get(state, "accepted")
+        requestid = random[32:] if outcome == "accepted" else None
+        answer = {"at": at + timedelta(seconds=1), "outcome": outcome, "requestid": requestid}
+        store.answered(key, Answer.model_validate(answer))
+        said = {"completed": "completed", "failed": "failed", "unrecognised": "hibernating", "in progress": "started"}
+        if state in said:
+            pinged = at + timedelta(minutes=11 + number * 37 % 50)
+            payload = {"status": said[state], "total": fields["rows"], "accepted": fields["rows"] - 12}
+            store.add_pingback(key, PingBack(at=pinged, payload=payload))
+    keep_odd_ones(store, now)
+
+
+def keep_odd_ones(store: UploadStore, now: datetime) -> None:
+    """Keep a hostile upload and one of a DAG that the user may not see, both long ago."""
+    for number, (text, dag_id) in enumerate([(HOSTILE, HOSTILE), ("secret", SECRET_DAG)]):
+        at = now - timedelta(days=90 + number)
+        key = f"{at:%Y%m%dT%H%M%S}-{number + 500:040x}"
+        task = TaskTry(dag_id=dag_id, run_id=text, task_id=text, map_index=3, try_number=1, max_tries=2)
+        path = f"https://x.example.com/{text}.csv"
+        store.create(Record(key=key, at=at, path=path, smartech_conn_id=text, tracked=True, task=task))
+        store.answered(key, Answer(at=at, outcome="accepted", requestid=f"request {text}"))
+        store.add_pingback(key, PingBack(at=at, payload={text: [text], "status": text}))
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    home = tmp_path_factory.mktemp("airflow") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        # Hundreds of files need no safety from a power cut.
+        patch.setattr("os.fsync", lambda descriptor: None)
+        fill(UploadStore(f"file://{home}/smartech"))
+    with FileServer(ROOT / "example_dags") as files, SandboxServer(api_key=API_KEY) as sandbox:
+        connection = {"conn_type": "smartech", "password": API_KEY, "host": sandbox.api_url}
+        settings = {
+            "AIRFLOW_CONN_SMARTECH_DEFAULT": json.dumps({**connection, "extra": {"idc": "in", "panel_url": PANEL}}),
+            "AIRFLOW_VAR_SIGNED_CSV": f"{files.url}/smartech_warehouse_sync.sql?a=1",
+            "MANY": "2",
+        }
+        airflow = Airflow(home, DAGS, settings, prefix="/team/airflow")
+        try:
+            airflow.start(("two_steps",))
+            yield airflow
+        finally:
+            airflow.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def cookies(airflow: Airflow, browser: Browser) -> Any:
+    """What the browser holds after a login that began at the uploads page."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{airflow.url}/smartech-uploads/?state=failed")
+        assert "/auth/login" in page.url
+        user, password = airflow.login()
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", password)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/smartech-uploads/?state=failed")
+        return context.cookies()
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def page(browser: Browser, cookies: Any) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        context.add_cookies(cookies)
+        page = context.new_page()
+        failures: list[str] = []
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        yield page
+        assert failures == []
+
+
+@pytest.fixture
+def frame(airflow: Airflow, page: Page) -> FrameLocator:
+    """The page in its place in Airflow's UI."""
+    page.goto(f"{airflow.url}/plugin/smartech-uploads")
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="Smartech uploads")).to_be_visible()
+    return frame
+
+
+def picture(page: Page, name: str) -> None:
+    if SCREENSHOTS:
+        page.screenshot(path=f"{SCREENSHOTS}/{name}.png")
+
+
+def rows(frame: FrameLocator) -> Any:
+    return frame.locator("tbody tr")
+
+
+def test_airflow_s_menu_leads_to_the_newest_uploads(airflow: Airflow, page: Page) -> None:
+    page.goto(airflow.url)
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Smartech uploads").click()
+    frame = page.frame_locator("iframe")
+    expect(rows(frame)).to_have_count(25)
+    submitted = rows(frame).locator("time").all_inner_texts()
+    assert submitted == sorted(submitted, reverse=True)
+    expect(rows(frame).filter(has_text="100,000")).to_contain_text("33 India")
+    frame.locator("img.chart").evaluate("image => image.decode()")
+    assert frame.locator("img.chart").evaluate("image => image.naturalWidth") == 720
+    picture(page, "uploads")
+
+
+def test_it_is_cut_down_by_a_filter(frame: FrameLocator) -> None:
+    frame.get_by_label("State").select_option("failed")
+    frame.get_by_label("DAG").fill("churn_scores")
+    frame.get_by_role("button", name="Filter").click()
+    expect(rows(frame).first).to_contain_text("churn_scores.upload")
+    assert set(rows(frame).locator(".state").all_inner_texts()) == {"failed"}
+    assert all("churn_scores" in text for text in rows(frame).all_inner_texts())
+    expect(frame.get_by_label("DAG")).to_have_value("churn_scores")
+    frame.get_by_label("List", exact=True).fill("no number")
+    frame.get_by_role("button", name="Filter").click()
+    expect(frame.get_by_text("No upload is like that.")).to_be_visible()
+
+
+def test_older_ones_are_pages_away(frame: FrameLocator) -> None:
+    seen = rows(frame).locator(".id").all_inner_texts()
+    newest = seen[0]
+    for _ in range(3):
+        frame.get_by_role("link", name="Older").click()
+        expect(rows(frame).locator(".id").first).not_to_have_text(seen[-25])
+        seen += rows(frame).locator(".id").all_inner_texts()
+    assert len(seen) == len(set(seen)) >= 81
+    assert frame.get_by_role("link", name="Older").count() == 0
+    frame.get_by_role("link", name="Newest").click()
+    expect(rows(frame).locator(".id").first).to_have_text(newest)
+
+
+def test_an_upload_has_a_page_with_its_time_line_from_which_a_link_leads_to_its_task(
+    page: Page, frame: FrameLocator
+) -> None:
+    completed = rows(frame).filter(has=frame.get_by_text("completed", exact=True)).first
+    task = completed.locator("td").nth(6).inner_text()
+    completed.locator(".id").click()
+    expect(frame.locator(".timeline li")).to_have_count(4)
+    told = frame.locator(".timeline li").all_inner_texts()
+    words = ["record written", "Smartech accepted it as", "ping-back: completed", "completed"]
+    assert all(word in text for word, text in zip(words, told, strict=True))
+    expect(frame.locator("pre")).to_contain_text('"accepted": ')
+    picture(page, "upload")
+    frame.get_by_role("link", name=task).click()
+    dag_id, _, task_id = task.partition(".")
+    page.wait_for_url(f"**/team/airflow/dags/{dag_id}/runs/scheduled__*/tasks/{task_id}")
+
+
+def test_nothing_in_a_payload_or_a_name_is_taken_for_html(page: Page, frame: FrameLocator) -> None:
+    frame.get_by_label("File or requestid").fill(HOSTILE)
+    frame.get_by_role("button", name="Filter").click()
+    expect(rows(frame)).to_have_count(1)
+    expect(frame.get_by_label("File or requestid")).to_have_value(HOSTILE)
+    for text in (f"{HOSTILE}.{HOSTILE}[3]", f"request {HOSTILE}"):
+        expect(frame.get_by_role("link", name=text, exact=True)).to_be_visible()
+    rows(frame).locator(".id").click()
+    expect(frame.locator("pre")).to_contain_text(json.dumps(HOSTILE, ensure_ascii=False))
+    assert frame.locator("img").count() == 0
+    assert all(inner.evaluate("window.hacked") is None for inner in page.frames)
+
+
+CONTRASTS = """() => {
+  const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const numbers = color => color.match(/[\\d.]+/g).map(Number);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const color = numbers(getComputedStyle(element).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+  };
+  const isText = node => node.nodeType === 3 && node.data.trim();
+  return [...document.querySelectorAll("body *")].filter(e => [...e.childNodes].some(isText))
+    .filter(e => !["SCRIPT", "OPTION"].includes(e.tagName))
+    .map(e => [light(numbers(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a))
+    .map(([a, b]) => (a + .05) / (b + .05));
+}"""
+
+
+def test_every_text_can_be_read_in_the_theme_that_airflow_has(airflow: Airflow, page: Page, theme: str) -> None:
+    page.add_init_script(f"localStorage.theme = '{theme}'")
+    page.goto(f"{airflow.url}/plugin/smartech-uploads")
+    frame = page.frame_locator("iframe")
+    expect(rows(frame)).to_have_count(25)
+    expect(frame.locator("html")).to_have_css(
+        "background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 20, 24)"}[theme]
+    )
+    contrasts = frame.locator("html").evaluate(f"element => ({CONTRASTS})()")
+    assert len(contrasts) > 100
+    # WCAG's level AA.
+    assert min(contrasts) > 4.5
+    picture(page, f"uploads-{theme}")
+
+
+def test_without_a_login_there_is_nothing_to_see(airflow: Airflow) -> None:
+    key = next(UploadStore(f"file://{airflow.home}/smartech").keys())
+    with httpx.Client(trust_env=False) as anybody:
+        paths = ["", key, "chart.svg", "task?dag_id=a&run_id=b&task_id=c", f"requestid?requestid={key}", "no/such"]
+        answers = [anybody.get(f"{airflow.url}/smartech-uploads/{path}") for path in paths]
+        forged = {"Authorization": "Bearer forged", "Cookie": "_token=forged"}
+        answers += [anybody.get(f"{airflow.url}/smartech-uploads/", headers=forged)]
+    for answer in answers[:5]:
+        assert (answer.status_code, answer.content) == (303, b"")
+        assert answer.headers["location"].startswith("../api/v2/auth/login?next=http")
+    assert [answer.status_code for answer in answers[5:]] == [404, 403]
+    assert all("Upload" not in answer.text for answer in answers)
+
+
+@pytest.fixture
+def viewer(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The login of a user who may not see one DAG, by an auth manager that `airflow standalone` would not take."""
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.auth.SomeDags")
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, check=True)
+    token = create_auth_manager().generate_jwt(SimpleAuthManagerUser(username="viewer", role="VIEWER"))
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_uploads_of_a_dag_that_the_user_may_not_see_are_not_there(
+    store: UploadStore, viewer: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_odd_ones(store, datetime.now(UTC))
+    shown, hidden = list(store.keys())
+    paths = {"": 200, shown: 200, hidden: 404, "requestid?requestid=request+secret": 404}
+    paths |= {f"task?dag_id={SECRET_DAG}&run_id=secret&task_id=secret&map_index=3": 200}
+    with AppServer(create_app(store)) as server:
+        assert httpx.get(server.url).status_code == 303
+        answers = {path: httpx.get(f"{server.url}/{path}", headers=viewer) for path in paths}
+    assert {path: answer.status_code for path, answer in answers.items()} == paths
+    assert "<td" in answers[""].text
+    assert all(hidden not in answer.text and "secret.csv" not in answer.text for answer in answers.values())
+
+
+def test_the_links_of_a_task_lead_to_its_upload_and_to_the_panel(airflow: Airflow, page: Page) -> None:
+    run_id = airflow.trigger("two_steps", {"faults": ""})
+    airflow.finish("two_steps", run_id)
+    requestid = airflow.xcom("two_steps", run_id, "upload")
+
+    def links(task_id: str) -> dict[str, str]:
+        found = airflow.get(f"/dags/two_steps/dagRuns/{run_id}/taskInstances/{task_id}/links")["extra_links"]
+        return dict(found)
+
+    assert links("upload")["Smartech panel"] == PANEL
+    for task_id in ("upload", "wait"):
+        page.goto(links(task_id)["Smartech upload"])
+        page.wait_for_url("**/team/airflow/smartech-uploads/20*")
+        expect(page.get_by_role("heading", level=1)).to_contain_text(requestid)
+    # What the sandbox says of a file that is no CSV, by a callback below the prefix.
+    expect(page.locator(".timeline")).to_contain_text("ping-back: ")
+
+
+def test_addresses_that_the_page_does_not_give_are_errors_and_not_a_breakdown(airflow: Airflow, page: Page) -> None:
+    statuses = {
+        "?before=../x": 422,
+        "task?dag_id=x": 422,
+        "20260101T000000-" + "0" * 40: 404,
+        "requestid?requestid=unknown": 404,
+        "..%2f..%2fetc": 404,
+        "?text=" + "x" * 251: 422,
+        "?listid=99999999999999999999": 200,
+        "?state=nonsense&dag_id=%00": 200,
+    }
+    for path, status in statuses.items():
+        answer = page.goto(f"{airflow.url}/smartech-uploads/{path}")
+        assert answer
+        assert (path, answer.status) == (path, status)
+
+
+@pytest.mark.parametrize("path", ["", "chart.svg", f"20260101T000000-{'a' * 40}"])
+def test_a_store_that_does_not_answer_is_said_and_not_shown_as_empty(path: str) -> None:
+    app = create_app(UploadStore("nonsense://nowhere"))
+    # The login is another test's matter.
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        answer = httpx.get(f"{server.url}/{path}")
+    assert answer.status_code == 503
+    assert "The upload store at nonsense://nowhere does not answer" in answer.text
+
+
+def test_an_empty_store_says_that_uploads_will_show(store: UploadStore) -> None:
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        assert "No uploads yet." in httpx.get(server.url).text
+        assert httpx.get(f"{server.url}/chart.svg").text.count("<rect") == 0
