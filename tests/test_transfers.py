@@ -187,6 +187,7 @@ class TestS3ToSmartech:
         assert caught.value.source == f"s3://{bucket}/bad.csv"
         assert submitted(sandbox) == []
 
+    @pytest.mark.usefixtures("sandbox")
     def test_a_file_without_a_header_is_refused_without_showing_whom_it_holds(self, s3: Any, bucket: str) -> None:
         for row in (
             b"john@example.com,John,Doe\n",
@@ -198,6 +199,7 @@ class TestS3ToSmartech:
                 run(from_s3(bucket, s3_key="rows.csv", primary_key="EMAIL"))
             assert "john@" not in str(caught.value)
 
+    @pytest.mark.usefixtures("sandbox")
     def test_a_real_parquet_file_is_told_from_a_csv(self, s3: Any, bucket: str, tmp_path: Path) -> None:
         pyarrow.parquet.write_table(pa.table({"EMAIL": ["a@example.com"]}), tmp_path / "x.parquet")
         s3.upload_file(str(tmp_path / "x.parquet"), bucket, "x.csv")
@@ -334,11 +336,13 @@ class TestCredentials:
         run(from_s3(bucket))
         assert "when they expire is not known" in caplog.text
 
+    @pytest.mark.usefixtures("sandbox")
     def test_without_credentials_no_link_can_be_signed(self, bucket: str, given: Any) -> None:
         given(None)
         with pytest.raises(SmartechConfigurationError, match="no credentials"):
             run(from_s3(bucket))
 
+    @pytest.mark.usefixtures("sandbox")
     def test_credentials_that_cannot_be_renewed_are_an_error_of_the_storage(self, bucket: str, given: Any) -> None:
         def fail(self: Any) -> Any:
             raise CredentialRetrievalError(provider="sso", error_msg="expired")

@@ -1,0 +1,150 @@
+"""The documentation: its code runs, its commands and settings exist, and what it quotes is what the code says."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+
+import airflow_provider_smartech
+from airflow_provider_smartech import __version__
+from airflow_provider_smartech.get_provider_info import OPTIONS
+from airflow_provider_smartech.sandbox import SandboxServer
+from airflow_provider_smartech.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(airflow_provider_smartech.__file__).parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> Iterator[str]:
+    """The blocks of code in one language, indented ones included, without their indentation."""
+    for page in PAGES:
+        for found in re.finditer(
+            rf"^( *)```{language}\n(.*?)^ *```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            yield re.sub(rf"^{found[1]}", "", found[2], flags=re.MULTILINE)
+
+
+def named(language: str) -> list[object]:
+    return [pytest.param(block, id=f"{language}{number}") for number, block in enumerate(blocks(language))]
+
+
+@pytest.mark.parametrize("code", named("python"))
+def test_the_python_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(compile(code, "documentation", "exec"), names)
+    dags = [value for value in names.values() if isinstance(value, DAG)]
+    tasks = [value for value in names.values() if hasattr(value, "task_id")]
+    printed = capsys.readouterr().out
+    assert dags or tasks or "http://127.0.0.1" in printed
+    for task in tasks:
+        task.dag.validate()  # type: ignore[attr-defined]
+
+
+def test_there_is_code_to_run() -> None:
+    assert len(list(blocks("python"))) >= 4
+    assert len(list(blocks("sh"))) >= 6
+
+
+def commands() -> list[str]:
+    """The shell's commands, one a line."""
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [line.partition("  #")[0].strip() for line in lines]
+
+
+def airflow_commands() -> list[str]:
+    return [line for line in commands() if line.startswith("airflow ")]
+
+
+def test_the_airflow_commands_run(tmp_path: Path, sandbox: SandboxServer) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment |= {
+        "AIRFLOW_HOME": str(tmp_path),
+        "API_KEY": "k3y",
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    }
+    subprocess.run(["airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
+    ran = []
+    for command in airflow_commands():
+        words = shlex.split(command)
+        if words[1] == "smartech":
+            # The same on every Airflow; on 3.1 the group is not there.
+            command = f"{sys.executable} -m airflow_provider_smartech {shlex.join(words[2:])}"
+        if words[1] == "connections":
+            subprocess.run(
+                ["airflow", "connections", "delete", words[3]], env=environment, capture_output=True, check=False
+            )
+        done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+        # The requestid of the example is nobody's.
+        assert done.returncode == 0 or "No upload with requestid" in done.stderr, done.stderr
+        ran.append(words[1])
+    assert set(ran) >= {"connections", "smartech"}
+
+
+def test_the_make_targets_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named_ones = {shlex.split(line)[1] for line in commands() if line.startswith("make ")}
+    assert named_ones <= targets
+    assert len(named_ones) >= 6
+
+
+@pytest.mark.parametrize("module", ["receiver", "sandbox"])
+def test_the_modules_that_are_run_take_the_options_that_are_shown(module: str) -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    assert f"python -m airflow_provider_smartech.{module}" in text
+    shown = re.findall(rf"airflow_provider_smartech\.{module}((?: --[\w-]+ \S+)*)", text)
+    options = {word for words in shown for word in words.split() if word.startswith("--")}
+    asked = [sys.executable, "-m", f"airflow_provider_smartech.{module}", "--help"]
+    help_text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert all(option in help_text for option in options)
+
+
+def test_the_settings_that_are_shown_exist_and_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    (ini,) = blocks("ini")
+    parser = configparser.ConfigParser()
+    parser.read_string(ini)
+    assert set(parser["smartech"]) <= set(OPTIONS)
+    for name, value in parser["smartech"].items():
+        monkeypatch.setenv(f"AIRFLOW__SMARTECH__{name.upper()}", value)
+    assert Settings.load().upload_store == parser["smartech"]["upload_store"]
+
+
+def test_the_json_that_is_shown_is_json() -> None:
+    policies = [json.loads(block) for block in blocks("json")]
+    assert [policy["Statement"][0]["Action"] for policy in policies] == ["s3:GetObject"]
+
+
+def test_every_file_that_is_linked_or_shown_is_there() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_message_under_troubleshooting_is_one_that_the_code_has() -> None:
+    source = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    table = (ROOT / "README.md").read_text("utf-8").partition("## Troubleshooting")[2].partition("\n## ")[0]
+    messages = re.findall(r"^\| `([^`/]+)` \|", table, re.MULTILINE)
+    assert len(messages) >= 10
+    assert [message for message in messages if message not in source] == []
+
+
+def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A map of the code")[2]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row)}
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert listed == {name for name in modules if not name.startswith("_")}
+
+
+def test_the_changes_name_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
