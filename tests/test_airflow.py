@@ -6,15 +6,14 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
-from packaging.version import Version
 
+from airflow_provider_smartech.connection_form import FIELDS
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import new_upload_id
@@ -78,7 +77,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         airflow = Airflow(folder / "home", DAGS, settings)
         try:
-            airflow.start(("two_steps", "late", "retries", "many"))
+            airflow.start(("two_steps", "late", "retries", "many", "updates", "on_update"))
             world = World(airflow, sandbox)
             world.callbacks = callbacks
             yield world
@@ -191,6 +190,26 @@ def test_fifty_wait_at_once_and_survive_a_restart_of_the_triggerer(world: World)
     assert in_state("success") == MANY
 
 
+def test_a_dag_runs_when_a_list_was_updated_and_not_before(world: World) -> None:
+    world.sandbox.hold()
+    run_id = world.airflow.trigger("updates")
+    world.airflow.wait(lambda: world.states("updates", run_id)["wait"] == "deferred", "the sensor is deferred")
+
+    def runs() -> list[dict[str, Any]]:
+        return list(world.airflow.get("/dags/on_update/dagRuns")["dag_runs"])
+
+    # The upload was accepted and its task is green, but nothing is loaded yet.
+    assert world.states("updates", run_id)["upload"] == "success"
+    assert runs() == []
+    world.sandbox.release()
+    assert world.airflow.finish("updates", run_id) == "success"
+    world.airflow.wait(lambda: bool(runs()), "the other DAG runs")
+    (run,) = runs()
+    assert world.airflow.finish("on_update", run["dag_run_id"]) == "success"
+    requestid = world.airflow.xcom("updates", run_id, "upload")
+    assert world.airflow.xcom("on_update", run["dag_run_id"], "tell") == [requestid]
+
+
 def test_the_receiver_is_mounted_without_a_login_and_knows_only_its_own_ids(world: World) -> None:
     with httpx.Client(base_url=f"{world.airflow.url}/smartech", trust_env=False) as anybody:
         assert anybody.get("/health").json()["service"] == "airflow-provider-smartech"
@@ -201,10 +220,16 @@ def test_the_receiver_is_mounted_without_a_login_and_knows_only_its_own_ids(worl
 def test_the_connection_form_has_the_api_key_and_the_idc_as_a_drop_down(world: World) -> None:
     forms = world.airflow.get("/connections/hook_meta", api="/ui")
     (form,) = (form for form in forms if form["connection_type"] == "smartech")
-    # Airflow 3.1 does not read forms from the provider info.
-    if Version(version("apache-airflow-core")) >= Version("3.2"):
-        assert form["standard_fields"]["password"]["title"] == "API key"
-        assert form["extra_fields"]["idc"]["schema"]["enum"] == ["us", "in", "eu"]
+    assert form["standard_fields"]["password"]["title"] == "API key"
+    assert form["standard_fields"]["host"]["placeholder"].startswith("empty, unless")
+    assert [name for name in ("login", "port", "url_schema") if not form["standard_fields"][name]["hidden"]] == []
+    fields = form["extra_fields"]
+    assert {name: field["schema"]["title"] for name, field in fields.items()} == {
+        name: field["label"] for name, field in FIELDS.items()
+    }
+    assert (fields["idc"]["value"], fields["idc"]["schema"]["enum"]) == ("us", ["us", "in", "eu"])
+    assert "integer" in fields["listid"]["schema"]["type"]
+    assert all(field["description"] for field in fields.values())
 
 
 def test_airflow_has_no_import_errors(world: World) -> None:

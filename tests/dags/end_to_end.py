@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Asset, Param, get_current_context, task
 
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
@@ -66,3 +66,24 @@ with DAG("many", schedule=None, max_active_tasks=64):
         timeout=timedelta(minutes=10),
         max_active_tis_per_dag=64,
     ).expand(path=[SIGNED + f"&sandbox_fault=pingback_late&part={n}" for n in range(int(os.environ["MANY"]))])
+
+# A list is updated, and a DAG waits for that.
+with DAG("updates", schedule=None):
+    update = SmartechBulkUploadOperator(task_id="upload", path=SIGNED + "&sandbox_fault=pingback_late", listid=44)
+    updated = SmartechBulkUploadSensor(
+        task_id="wait",
+        requestid="{{ ti.xcom_pull(task_ids='upload') }}",
+        deferrable=True,
+        timeout=timedelta(minutes=5),
+    )
+    update >> updated
+
+with DAG("on_update", schedule=[Asset("smartech://us/44")]):
+
+    @task
+    def tell() -> list[str]:
+        """Return the requestids of what was uploaded."""
+        events = [event for events in get_current_context()["triggering_asset_events"].values() for event in events]
+        return [requestid for event in events for requestid in event.extra["requestids"]]
+
+    tell()

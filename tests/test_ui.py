@@ -1,10 +1,11 @@
-"""The uploads page in a real browser, in a real Airflow that is served below a path prefix."""
+"""What this provider shows in Airflow's UI, in a real browser, and in an Airflow that is served below a path prefix."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from airflow.api_fastapi.app import create_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-from playwright.sync_api import Browser, FrameLocator, Page, expect
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.store import UploadStore
@@ -101,7 +102,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         connection = {"conn_type": "smartech", "password": API_KEY, "host": sandbox.api_url}
         settings = {
             "AIRFLOW_CONN_SMARTECH_DEFAULT": json.dumps({**connection, "extra": {"idc": "in", "panel_url": PANEL}}),
-            "AIRFLOW_VAR_SIGNED_CSV": f"{files.url}/smartech_warehouse_sync.sql?a=1",
+            "AIRFLOW_VAR_SIGNED_CSV": f"{files.url}/smartech_warehouse_sync.sql?X-Amz-Signature=s1gnature",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "file", "log_file_path": str(home / "lineage.json")}
+            ),
             "MANY": "2",
         }
         airflow = Airflow(home, DAGS, settings, prefix="/team/airflow")
@@ -129,7 +133,8 @@ def cookies(airflow: Airflow, browser: Browser) -> Any:
         page.fill("input[name=username]", user)
         page.fill("input[name=password]", password)
         page.keyboard.press("Enter")
-        page.wait_for_url("**/smartech-uploads/?state=failed")
+        expect(page.get_by_role("heading", name="Smartech uploads")).to_be_visible()
+        assert page.url == f"{airflow.url}/smartech-uploads/?state=failed"
         return context.cookies()
 
 
@@ -158,9 +163,9 @@ def frame(airflow: Airflow, page: Page) -> FrameLocator:
     return frame
 
 
-def picture(page: Page, name: str) -> None:
+def picture(shown: Page | Locator, name: str) -> None:
     if SCREENSHOTS:
-        page.screenshot(path=f"{SCREENSHOTS}/{name}.png")
+        shown.screenshot(path=f"{SCREENSHOTS}/{name}.png")
 
 
 def rows(frame: FrameLocator) -> Any:
@@ -325,6 +330,56 @@ def test_the_links_of_a_task_lead_to_its_upload_and_to_the_panel(airflow: Airflo
         expect(page.get_by_role("heading", level=1)).to_contain_text(requestid)
     # What the sandbox says of a file that is no CSV, by a callback below the prefix.
     expect(page.locator(".timeline")).to_contain_text("ping-back: ")
+
+
+def test_openlineage_is_told_of_the_file_and_the_list_and_of_no_secret(airflow: Airflow) -> None:
+    run_id = airflow.trigger("two_steps", {"faults": ""})
+    airflow.finish("two_steps", run_id)
+
+    def told() -> list[dict[str, Any]]:
+        events = [json.loads(file.read_text("utf-8")) for file in airflow.home.glob("lineage.json*")]
+        named = [event for event in events if event["job"]["name"] == "two_steps.upload"]
+        return [event for event in named if event["eventType"] == "COMPLETE"]
+
+    airflow.wait(lambda: bool(told()), "the lineage is told")
+    ((source,), (target,)) = told()[-1]["inputs"], told()[-1]["outputs"]
+    assert (source["namespace"][:17], source["name"]) == ("http://127.0.0.1:", "smartech_warehouse_sync.sql")
+    assert (target["namespace"], target["name"]) == ("smartech://in", "33")
+    written = "".join(file.read_text("utf-8") for file in airflow.home.glob("lineage.json*"))
+    assert "s1gnature" not in written
+    assert API_KEY not in written
+
+
+def test_the_form_of_a_connection_has_what_smartech_needs_and_nothing_else(airflow: Airflow, page: Page) -> None:
+    page.goto(f"{airflow.url}/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    # What shows the choice lies above the field that takes it.
+    form.get_by_role("combobox").first.click(force=True)
+    page.keyboard.type("Netcore Smartech")
+    page.keyboard.press("Enter")
+    form.get_by_label("Connection ID").fill("smartech_test")
+    for label in ("Base URL", "API key"):
+        expect(form.get_by_text(label, exact=True)).to_be_visible()
+    for label in ("Login", "Port", "Schema"):
+        expect(form.get_by_text(label, exact=True)).to_have_count(0)
+    expect(form.locator("input[name=host]")).to_have_attribute("placeholder", re.compile("^empty, unless"))
+    expect(form.locator("input[name=password]")).to_have_attribute("type", "password")
+    picture(form, "connection")
+    form.locator("input[name=password]").fill(API_KEY)
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    for label in ("IDC", "Default list", "Default notify e-mail", "Panel URL"):
+        expect(form.get_by_text(label, exact=True)).to_be_visible()
+    expect(form.get_by_text("Smartech's data centre that holds your account")).to_be_visible()
+    picture(form, "connection-extras")
+    form.get_by_role("combobox").nth(1).click(force=True)
+    page.keyboard.type("in")
+    page.keyboard.press("Enter")
+    form.get_by_role("button", name="Save").click()
+    expect(form).to_have_count(0)
+    kept = airflow.get("/connections/smartech_test")
+    assert (kept["conn_type"], json.loads(kept["extra"])["idc"]) == ("smartech", "in")
+    assert API_KEY not in json.dumps(kept)
 
 
 def test_addresses_that_the_page_does_not_give_are_errors_and_not_a_breakdown(airflow: Airflow, page: Page) -> None:
