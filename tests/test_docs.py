@@ -126,7 +126,7 @@ def test_the_json_that_is_shown_is_json() -> None:
 
 def test_every_file_that_is_linked_or_shown_is_there() -> None:
     for page in PAGES:
-        for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)#:\"]+)", page.read_text("utf-8")):
+        for link in re.findall(r'(?:\]\(|src="|srcset=")([^)#:"\s]+)[)"]', page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
