@@ -34,6 +34,7 @@ build: dist/.built ## make the wheel and the source distribution, in dist/
 bench: $(INSTALLED) ## measure the ways from a database to S3, and the uploads page; writes bench/*.md and .png
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group bench
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.pages
 
 screenshots: $(INSTALLED) chromium ## take the pictures in docs/ anew
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/test_ui.py

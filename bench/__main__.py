@@ -9,18 +9,16 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from bench import report
+from bench.parts import moto, say
 from bench.ways import BUCKET, WAYS, s3_client
-from demo.standalone import free_ports
 from tests.postgres import PostgresServer
-from tests.servers import answering, eventually
+from tests.servers import answering
 
 ANSWER = b'{"requestid": "00000000000000000000000000000000", "result": "Success"}'
 
@@ -74,14 +72,6 @@ def main() -> None:
     report.write(measured, options.rows, _machine())
 
 
-def say(text: str) -> None:
-    """Tell how far it is."""
-    print(f"[{time.monotonic() - _began:6.1f} s] {text}", flush=True)
-
-
-_began = time.monotonic()
-
-
 def _measure(way: str, table: str, environment: dict[str, str]) -> dict[str, float]:
     command = [sys.executable, "-m", "bench.ways", way, table]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -107,31 +97,6 @@ def _environment(folder: Path, postgres: PostgresServer, s3: str, smartech: str)
         "BENCH_S3": s3,
         "BENCH_URI": postgres.uri,
     }
-
-
-@contextmanager
-def moto(folder: Path) -> Iterator[str]:
-    """The stand-in of S3 in a process of its own, so that its work is not counted as anybody's."""
-    [port] = free_ports(1)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (folder / "s3.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _answers(url), 60)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(url: str) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(f"{url}/moto-api/", trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _write_file(postgres: PostgresServer, folder: Path, table: str) -> None:

@@ -1,0 +1,131 @@
+"""The second part of ``make bench``: how long the uploads page takes, however many uploads its store holds."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+import httpx
+
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads_page import access
+from airflow_provider_smartech.uploads_page.app import create_app
+from bench.parts import moto, say
+from bench.ways import s3_client
+from tests.servers import AppServer
+
+REPORT = Path(__file__).with_name("pages.md")
+FEW, MANY = 100, 10_000
+WANTED_SECONDS = 2.0
+WANTED_RATIO = 3.0
+PAGES = {
+    "the newest uploads": "",
+    "the chart": "chart.svg",
+    "uploads to one list": "?listid=33",
+    "uploads of a state that few are in": "?state=unrecognised",
+    "a search without luck": "?text=no+such+file",
+}
+
+
+def main() -> None:
+    """Measure every page and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pages")
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    measured: dict[tuple[str, int], dict[str, float]] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
+        s3 = stack.enter_context(moto(folder))
+        os.environ["BENCH_S3"] = s3
+        extra = {"endpoint_url": s3, "region_name": "us-east-1"}
+        connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
+        os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
+        for uploads in (FEW, MANY):
+            s3_client().create_bucket(Bucket=f"uploads-{uploads}")
+            for kind, url in (
+                ("a folder", f"file://{folder}/{uploads}"),
+                ("S3", f"s3://bench_s3@uploads-{uploads}/smartech"),
+            ):
+                say(f"keeping {uploads:,} uploads in {kind}")
+                store = UploadStore(url)
+                fill(store, uploads)
+                measured[kind, uploads] = _open_all(store, rounds)
+                say(f"{kind}, {uploads:,} uploads: {measured[kind, uploads]}")
+    REPORT.write_text("\n".join(_report(measured, rounds)) + "\n", "utf-8")
+
+
+def fill(store: UploadStore, uploads: int) -> None:
+    """Keep uploads of the last sixty days, of three DAGs and lists; nearly all of them completed."""
+    # No power cut is expected.
+    with patch("os.fsync"):
+        now = datetime.now(UTC)
+        for number in range(uploads):
+            at = now - timedelta(days=60) * number / uploads
+            random = hashlib.sha256(str(number).encode()).hexdigest()
+            key = f"{at:%Y%m%dT%H%M%S}-{random[:40]}"
+            dag_id = ("nightly_contacts", "churn_scores", "loyalty_points")[number % 3]
+            task = TaskTry(dag_id=dag_id, run_id=f"scheduled__{at:%Y-%m-%d}", task_id="sync", try_number=1, max_tries=2)
+            path = f"https://bucket.s3.amazonaws.com/contacts/{random[:32]}/contacts-00001.csv"
+            listid = 33 + number % 3
+            store.create(
+                Record(key=key, at=at, path=path, listid=listid, smartech_conn_id="c", tracked=True, task=task)
+            )
+            store.answered(key, Answer(at=at + timedelta(seconds=1), outcome="accepted", requestid=random[32:]))
+            word = "hibernating" if number % 997 == 996 else "completed"
+            pinged = at + timedelta(minutes=5 + number % 50)
+            store.add_pingback(key, PingBack(at=pinged, payload={"status": word, "total": 1000 + number}))
+
+
+def _open_all(store: UploadStore, rounds: int) -> dict[str, float]:
+    """Return the median seconds of each page, over HTTP; the login is Airflow's matter, and left out."""
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server, httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
+        # The first request fetches the connection and makes the file system.
+        client.get("/").raise_for_status()
+        return {name: statistics.median(_times(client, path, rounds)) for name, path in PAGES.items()}
+
+
+def _times(client: httpx.Client, path: str, rounds: int) -> Iterator[float]:
+    for _ in range(rounds):
+        began = time.perf_counter()
+        client.get(f"/{path}").raise_for_status()
+        yield time.perf_counter() - began
+
+
+def _report(measured: dict[tuple[str, int], dict[str, float]], rounds: int) -> Iterator[str]:
+    columns = list(measured)
+    yield "# The uploads page"
+    yield ""
+    yield (
+        f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores, which the stand-in of S3 "
+        "shares. Seconds of one page over HTTP, without Airflow's login; medians of "
+        f"{rounds} rounds. A filter that takes few looks for a second, then offers to look further."
+    )
+    yield ""
+    yield "| page | " + " | ".join(f"{kind}, {uploads:,} uploads" for kind, uploads in columns) + " |"
+    yield "| --- |" + " ---: |" * len(columns)
+    for page in PAGES:
+        yield f"| {page} | " + " | ".join(f"{measured[column][page]:.3f}" for column in columns) + " |"
+    yield ""
+    yield "| what | wanted | measured |"
+    yield "| --- | ---: | ---: |"
+    for kind in ("a folder", "S3"):
+        few, many = (measured[kind, uploads]["the newest uploads"] for uploads in (FEW, MANY))
+        yield f"| seconds until {MANY:,} uploads are open, in {kind} | at most {WANTED_SECONDS:.0f} | {many:.2f} |"
+        yield f"| the newest of {MANY:,} / of {FEW:,}, in {kind} | at most {WANTED_RATIO:.0f} | {many / few:.2f} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What both parts of the benchmark need: a stand-in of S3, and a voice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from demo.standalone import free_ports
+from tests.servers import eventually
+
+_began = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    print(f"[{time.monotonic() - _began:6.1f} s] {text}", flush=True)
+
+
+@contextmanager
+def moto(folder: Path) -> Iterator[str]:
+    """The stand-in of S3 in a process of its own, so that its work is not counted as anybody's."""
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (folder / "s3.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _answers(url), 60)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/moto-api/", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
