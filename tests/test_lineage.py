@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import HookLineageCollector
 from airflow.providers.openlineage.extractors import OperatorLineage
-from airflow.sdk.lineage import HookLineageCollector
 
 from airflow_provider_smartech import lineage
 from airflow_provider_smartech.hooks import SmartechHook

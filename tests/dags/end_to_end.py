@@ -83,7 +83,7 @@ with DAG("on_update", schedule=[Asset("smartech://us/44")]):
     @task
     def tell() -> list[str]:
         """Return the requestids of what was uploaded."""
-        events = [event for events in get_current_context()["triggering_asset_events"].values() for event in events]
+        events = get_current_context()["triggering_asset_events"][Asset("smartech://us/44")]
         return [requestid for event in events for requestid in event.extra["requestids"]]
 
     tell()
