@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,15 @@ class Account:
 
         :raises SmartechConfigurationError: it cannot be used; the message says which part of it.
         """
-        name, extra = connection.conn_id, connection.extra_dejson
+        name, extra = connection.conn_id, connection.extra_dejson or {}
+        if not isinstance(extra, dict):
+            raise SmartechConfigurationError(f"Connection {name!r}: its extra must be a JSON object, or empty.")
         if not connection.password:
             raise SmartechConfigurationError(
                 f"Connection {name!r} has no API key. Put it into the password field; Smartech shows it in its panel "
                 "under Admin, Sub Admin, Edit on your user name."
             )
-        idc = str(extra.get("idc") or "us").lower()
+        idc = str(extra.get("idc") or "us").strip().lower()
         if idc not in IDC_URLS:
             raise SmartechConfigurationError(
                 f"Connection {name!r} names the IDC {idc!r}; choose one of {', '.join(IDC_URLS)}."
@@ -74,6 +77,7 @@ class Account:
 
 def _default(conn_id: str, check: Any, value: Any) -> Any:
     # The form keeps a field that was emptied as an empty text.
+    value = value.strip() if isinstance(value, str) else value
     if value is None or value == "":
         return None
     try:
@@ -86,9 +90,11 @@ def _default(conn_id: str, check: Any, value: Any) -> Any:
 def _panel_url(conn_id: str, value: Any) -> str | None:
     if not value:
         return None
-    if isinstance(value, str) and value.startswith(("https://", "http://")):
-        return value
-    log.warning("Connection %r: panel_url must begin with https://, so there is no link to the panel.", conn_id)
+    if isinstance(value, str) and re.fullmatch(r"https?://[^\s@/?#]+([/?#]\S*)?", value.strip()):
+        return value.strip()
+    log.warning(
+        "Connection %r: panel_url must be an https:// address without a login; there is no link to the panel.", conn_id
+    )
     return None
 
 
@@ -98,17 +104,26 @@ def _overriding_url(conn_id: str, host: str) -> str:
         scheme, name, _ = parts.scheme, parts.hostname, parts.port
     except ValueError:
         scheme, name = "", None
-    if scheme not in ("http", "https") or not name or parts.query or parts.fragment or "@" in parts.netloc:
+    is_clear = bool(name) and not parts.query and not parts.fragment and "@" not in parts.netloc
+    if scheme not in ("http", "https") or not is_clear or not _is_host(str(name)):
         raise SmartechConfigurationError(
             f"Connection {conn_id!r}: the host must be a full base URL such as {IDC_URLS['us']}, "
             "without login or query."
         )
-    if scheme == "http" and not _is_private(name):
+    if scheme == "http" and not _is_private(str(name)):
         raise SmartechConfigurationError(
             f"Connection {conn_id!r}: plain http:// to {name} would show the API key to everyone on the way; use "
             "https://. Plain http is taken only for a loopback or private address."
         )
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/apiv2"))
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return re.fullmatch(r"[\w.:-]+", name) is not None
 
 
 def _is_private(host: str) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.definitions.asset import AssetUriRef
 
 from airflow_provider_smartech.connection_form import IDCS
+from airflow_provider_smartech.errors import SmartechInvalidParameter
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -48,9 +50,28 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> Datas
     return Dataset(namespace=namespace, name=name)
 
 
-def is_list(outlet: object) -> TypeGuard[Asset]:
-    """Whether a task's outlet is a list of Smartech."""
-    return isinstance(outlet, Asset) and outlet.uri.startswith(f"{SCHEME}://")
+def lists_of(outlets: Iterable[object]) -> dict[str, Asset | AssetUriRef]:
+    """Return those of a task's outlets that are lists of Smartech, by their URIs.
+
+    A reference by name does not tell what it is.
+    """
+    assets = [outlet for outlet in outlets if isinstance(outlet, Asset | AssetUriRef)]
+    return {Asset(asset.uri).uri: asset for asset in assets if asset.uri.startswith(f"{SCHEME}://")}
+
+
+def check_outlets(outlets: Iterable[object], updated: Iterable[tuple[str | None, int | None]]) -> None:
+    """See that no outlet is a list that is not updated: Airflow emits its event if the task succeeds, come what may.
+
+    :param updated: the data centres and numbers of the lists that are.
+    :raises SmartechInvalidParameter: an outlet is another list.
+    """
+    uris = [create_asset(idc=idc, listid=listid).uri for idc, listid in updated if idc in IDCS and listid]
+    if wrong := [uri for uri in lists_of(outlets) if uri not in uris]:
+        raise SmartechInvalidParameter(
+            "outlets",
+            f"{wrong[0]} is not what this task uploads to ({', '.join(uris) or 'no list'}), and its event would say "
+            "that it was updated. Mend the outlet; you need none: the task emits the event of its list by itself.",
+        )
 
 
 def announce_updates(context: Context, outlets: Iterable[object], uploads: Iterable[Upload]) -> None:
@@ -61,10 +82,10 @@ def announce_updates(context: Context, outlets: Iterable[object], uploads: Itera
     updated: dict[str, tuple[Asset, list[str]]] = {}
     for upload in uploads:
         record = upload.record
-        if record.idc and record.listid:
+        if record.idc in IDCS and record.listid:
             asset = create_asset(idc=record.idc, listid=record.listid)
             updated.setdefault(asset.uri, (asset, []))[1].append(upload.requestid)
-    known = {outlet.uri: outlet for outlet in outlets if is_list(outlet)}
+    known = lists_of(outlets)
     for uri, (asset, requestids) in updated.items():
         if uri in known:
             # Airflow emits an event for it anyway.

@@ -36,6 +36,14 @@ from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask, 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
 
+# Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
+REFUSED_KEY = re.compile(
+    r"\b(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) (api[ _-]?)?key\b"
+    r"|\bapi[ _-]?key (is )?(invalid|wrong|incorrect|unknown|missing|expired|inactive|required|not)\b",
+    re.IGNORECASE,
+)
+DOUBTFUL = re.compile(r"api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
+
 LARGEST_ANSWER = 64 * 1024
 EXCERPT = 500
 
@@ -103,9 +111,9 @@ class SmartechHook(BaseHook):
         :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
         """
         parameters = self.parameters(path, listid, notifyemail, callback)
-        requestid = self.submit(parameters)
+        # Before it is sent: afterwards nothing may keep the requestid from the caller.
         lineage.collect(self, str(parameters.path), self.account.idc, parameters.listid)
-        return requestid
+        return self.submit(parameters)
 
     def parameters(
         self,
@@ -153,7 +161,7 @@ class SmartechHook(BaseHook):
             host = urlsplit(self.account.url).hostname or ""
             return self._post({}, []).says_of_the_key(host)
         except SmartechOutcomeUnknown:
-            return False, f"{host} was reached, but gave no answer; whether the API key is right is not known."
+            return False, f"{host} was asked, but no answer came; whether the API key is right is not known."
         except SmartechError as error:
             return False, str(error)
 
@@ -239,14 +247,15 @@ class _Answer:
 
     def says_of_the_key(self, host: str) -> tuple[bool, str]:
         seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
-        if self.http_status in (401, 403) or "apikey" in re.sub(r"[\W_]+", "", str(self.result)).lower():
+        of_the_api, said = isinstance(self.result, str), str(self.result)
+        if of_the_api and (self.http_status in (401, 403) or REFUSED_KEY.search(said)):
             return False, f"{host} was reached and refused the API key ({seen})."
-        if not isinstance(self.result, str) or self.http_status == 429 or self.http_status >= 500:
+        if not of_the_api or self.http_status not in (200, 400, 422) or DOUBTFUL.search(said):
             return False, (
-                f"{host} was reached, but gave no answer of Smartech's API ({seen}). Check the IDC and the base URL; "
-                "whether the API key is right is not known."
+                f"{host} was reached, but its answer does not tell whether the API key is right ({seen}). Check the "
+                "IDC and the base URL."
             )
-        return True, f"{host} was reached and did not refuse the API key ({seen}). Nothing was uploaded."
+        return True, f"{host} was reached and did not refuse the API key ({seen}). The request named no file."
 
 
 def _unescaped(text: str) -> str:

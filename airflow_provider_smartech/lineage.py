@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
 from airflow_provider_smartech.assets import SCHEME, convert_asset_to_openlineage, create_asset
+from airflow_provider_smartech.connection_form import IDCS
 from airflow_provider_smartech.redaction import without_queries
 
 if TYPE_CHECKING:
@@ -23,26 +24,29 @@ if TYPE_CHECKING:
 def collect(hook: BaseHook, source: str, idc: str | None, listid: int | None) -> None:
     """Tell Airflow's collector of hook lineage that a file went to a list; ``source`` is the file's URL."""
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-    # An asset's URI is ASCII and not very long. The file is sent already, and lineage must not fail its task.
+    # Not every address can be an asset's URI: some are too long.
     with suppress(ValueError):
         collector.add_input_asset(context=hook, uri=without_queries(source))
-    if idc and listid:
+    if idc in IDCS and listid:
         collector.add_output_asset(context=hook, scheme=SCHEME, asset_kwargs={"idc": idc, "listid": listid})
 
 
-def of_files(*urls: str) -> OperatorLineage[Any, Any]:
-    """Return files as OpenLineage's inputs: ``s3://bucket`` and the key, or ``https://host`` and the path."""
+def of_hosted(url: str) -> OperatorLineage[Any, Any]:
+    """Return a hosted file as OpenLineage's input: the host and the path."""
+    parts = urlsplit(without_queries(url))
+    return of_file(f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/"))
+
+
+def of_file(namespace: str, name: str) -> OperatorLineage[Any, Any]:
+    """Return a file as OpenLineage's input; for one in S3, ``s3://`` with the bucket, and the key."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    parts = [urlsplit(without_queries(url)) for url in urls]
-    return OperatorLineage(
-        inputs=[Dataset(f"{part.scheme}://{part.netloc}", part.path.lstrip("/") or "/") for part in parts]
-    )
+    return OperatorLineage(inputs=[Dataset(namespace, name or "/")])
 
 
 def list_datasets(uploads: Iterable[Upload]) -> list[Dataset]:
     """Return the lists that uploads went to as OpenLineage's datasets, each once."""
     lists = {(upload.record.idc, upload.record.listid) for upload in uploads}
-    assets = [create_asset(idc=idc, listid=listid) for idc, listid in sorted(lists, key=str) if idc and listid]
+    assets = [create_asset(idc=idc, listid=listid) for idc, listid in sorted(lists, key=str) if idc in IDCS and listid]
     return [convert_asset_to_openlineage(asset, None) for asset in assets]

@@ -33,8 +33,8 @@ class SmartechUploadLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page about what this task instance submitted."""
-        fields = ("dag_id", "run_id", "task_id", "map_index")
-        return page_url("task?" + urlencode({field: getattr(ti_key, field) for field in fields}))
+        parts = (ti_key.dag_id, ti_key.run_id, ti_key.task_id, str(ti_key.map_index))
+        return page_url("/".join(["task", *(quote(part, safe="") for part in parts)]))
 
 
 class SmartechAwaitedUploadLink(BaseOperatorLink):

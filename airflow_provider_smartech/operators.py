@@ -14,7 +14,7 @@ from airflow.sdk import BaseOperator
 from pydantic import SecretStr
 
 from airflow_provider_smartech import lineage
-from airflow_provider_smartech.assets import LISTS, announce_updates, is_list
+from airflow_provider_smartech.assets import LISTS, announce_updates, check_outlets, lists_of
 from airflow_provider_smartech.errors import UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
@@ -115,13 +115,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.timeout = as_timedelta(timeout)
         self.on_unknown_outcome = on_unknown_outcome
         self._submitted: Sequence[Upload] = ()
-        if wait_for_completion:
+        self._check_outlets()
+        if wait_for_completion and LISTS not in self.outlets:
             self.outlets = [*self.outlets, LISTS]
-        elif any(map(is_list, self.outlets)):
-            raise ValueError(
-                "outlets: without wait_for_completion the task succeeds before Smartech has loaded anything, and its "
-                "event would say that the list was updated. Set wait_for_completion, or give the outlet to the sensor"
-            )
 
     @abstractmethod
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
@@ -138,13 +134,16 @@ class SmartechBaseOperator(BaseOperator, ABC):
     def request(self, hook: SmartechHook, path: str | SecretUrl) -> BulkUploadParameters:
         """Return what Smartech is asked for one file.
 
-        :raises SmartechInvalidParameter: one of the parameters is wrong.
+        :raises SmartechInvalidParameter: one of the parameters is wrong, or an outlet is another list.
         :raises SmartechConfigurationError: the connection is wrong.
         """
-        return hook.parameters(path, self.listid, self.notifyemail, self.callback)
+        parameters = hook.parameters(path, self.listid, self.notifyemail, self.callback)
+        check_outlets(self.outlets, [(hook.account.idc, parameters.listid)])
+        return parameters
 
     def execute(self, context: Context) -> Any:
         """Submit the files, or take what an earlier try submitted, and wait for them if that is asked for."""
+        self._check_outlets()
         wait = Wait(timeout=self.timeout)
         submission = self._submission(context, wait)
         files = self.hosted(submission)
@@ -158,11 +157,17 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
     def _send(self, submission: Submission, file: HostedFile, part: int) -> Upload:
         hook = submission.hook
-        upload = submission.send(
-            self.request(hook, file.address), part, lambda: self.request(hook, file.link()), file.rows
-        )
-        lineage.collect(hook, file.source or str(file.address), upload.record.idc, upload.record.listid)
-        return upload
+        request = self.request(hook, file.address)
+        # Before it is sent: afterwards nothing may fail the task but what the upload itself does.
+        lineage.collect(hook, file.source or str(request.path), hook.account.idc, request.listid)
+        return submission.send(request, part, lambda: self.request(hook, file.link()), file.rows)
+
+    def _check_outlets(self) -> None:
+        if lists_of(self.outlets) and not self.wait_for_completion:
+            raise ValueError(
+                "outlets: without wait_for_completion the task succeeds before Smartech has loaded anything, and its "
+                "event would say that the list was updated. Set wait_for_completion, or give the outlet to the sensor"
+            )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
@@ -252,7 +257,7 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
 
     def sources(self) -> OperatorLineage[Any, Any]:
         """Return the file."""
-        return lineage.of_files(str(self.path))
+        return lineage.of_hosted(str(self.path))
 
     def hide(self) -> None:
         """Hide the query of the path as well."""

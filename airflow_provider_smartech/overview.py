@@ -50,7 +50,8 @@ class Overview:
             state=progress.state.value,
             submitted_at=record.at,
             ended_at=ended_at,
-            seconds=((ended_at or datetime.now(UTC)) - record.at).total_seconds() if waits else None,
+            # Clocks of several hosts may differ.
+            seconds=max(0.0, ((ended_at or datetime.now(UTC)) - record.at).total_seconds()) if waits else None,
             rows=record.rows if record.rows is not None else next((rows for rows in said if rows is not None), None),
             task=record.task,
         )
@@ -58,7 +59,11 @@ class Overview:
     @classmethod
     def unreadable(cls, key: str) -> Overview:
         """Return what is to be seen of an upload whose files are damaged."""
-        submitted_at = datetime.strptime(key.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        try:
+            submitted_at = datetime.strptime(key.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            # No upload of ours has such a key.
+            submitted_at = datetime(int(key[:4]), 1, 1, tzinfo=UTC)
         return cls(key=key, requestid=key, state=UNREADABLE, submitted_at=submitted_at)
 
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_smartech.assets import LISTS, announce_updates
+from airflow_provider_smartech.assets import LISTS, announce_updates, check_outlets
 from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, UploadTimeout
 from airflow_provider_smartech.links import SmartechAwaitedUploadLink
 from airflow_provider_smartech.waits import Wait
@@ -66,7 +66,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.requestid = requestid
         self.deferrable = deferrable
-        self.outlets = [*self.outlets, LISTS]
+        if LISTS not in self.outlets:
+            self.outlets = [*self.outlets, LISTS]
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -140,7 +141,9 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
                 "give what SmartechBulkUploadOperator returned, or a list such as sync.output['requestids'] of a "
                 f"SqlToSmartechOperator, which is no text from a template; got {self.requestid!r}.",
             )
-        return [wait.find(requestid) for requestid in requestids]
+        uploads = [wait.find(requestid) for requestid in requestids]
+        check_outlets(self.outlets, [(upload.record.idc, upload.record.listid) for upload in uploads])
+        return uploads
 
     def _as_given(self, summaries: Sequence[dict[str, Any] | None]) -> Any:
         return summaries[0] if isinstance(self.requestid, str) else summaries

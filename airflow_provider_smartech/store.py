@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, ObjectStoragePath
+from fsspec.core import has_magic
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
@@ -44,9 +45,16 @@ BUCKET = timedelta(minutes=5)
 # The clocks of the receiver and of a waiter may differ by this much without news being seen late.
 CLOCK_SKEW = timedelta(minutes=1)
 
-# What every name of the store's own begins with, but for folders that are named by a hash.
-_TIME = re.compile(r"\.?(20[0-9]{6}T[0-9]{6})")
-_TOP_FOLDERS = ("uploads", "requestids", "tasks", "stagings", "arrivals")
+# Every name that the store writes, with the time that tells its age: for what belongs to an upload, the upload's.
+# What a writer that died has left begins with a dot and ends with random digits.
+_HASH, _STAMP, _LEFT = "[0-9a-f]{40}", r"20[0-9]{6}T[0-9]{6}\.[0-9]{6}", r"(?:\.[0-9a-f]{16})?"
+_NAMES = {
+    "uploads": re.compile(rf"[0-9]{{8}}/({KEY.pattern})/\.?(?:record|answer|handover|pingback)[-.\w]*"),
+    "requestids": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
+    "tasks": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
+    "stagings": re.compile(rf"{_HASH}/\.?({_STAMP})\.json{_LEFT}"),
+    "arrivals": re.compile(rf"20[0-9]{{6}}T[0-9]{{4}}/\.?({_STAMP})_{KEY.pattern}_[0-9a-f]{{8}}{_LEFT}"),
+}
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +151,10 @@ class UploadStore:
         """Return what all tries of this task instance recorded."""
         return self._recorded(f"tasks/{task.instance()}")
 
+    def keys_of_task(self, task: TaskTry) -> list[str]:
+        """Name what all tries of this task instance recorded."""
+        return list(filter(KEY.fullmatch, self._names(f"tasks/{task.instance()}")))
+
     def staged(self, staging: Staging) -> None:
         """Keep which files a task has staged."""
         self._write(f"stagings/{staging.task.instance()}/{_stamp(staging.at)}.json", staging)
@@ -168,7 +180,10 @@ class UploadStore:
 
         Lists one day after the other, as far as it is asked to.
         """
-        days = (day for day in self._folders("uploads") if re.fullmatch(r"20[0-9]{6}", day))
+        days = [day for day in self._folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
+        if not days:
+            # Nobody can say that there are none where there is no store.
+            self.check()
         for day in sorted(days, reverse=True):
             if not before or day <= before[:8]:
                 keys = filter(KEY.fullmatch, self._folders(f"uploads/{day}"))
@@ -177,12 +192,16 @@ class UploadStore:
     def purge(self, before: datetime) -> int:
         """Remove all that was written for uploads that were recorded before that moment, and return their number.
 
-        What else is in the folder stays.
+        What is in the folder and not of the store's making stays.
         """
-        old = [name for name in self._all_names() if (time := _written(name)) and time < _stamp(before)]
+        old = [name for name, written in self._own_names() if written < _stamp(before)]
         with self._storage():
             if self._is_local:
                 _remove_local(Path(self._root.path), old)
+            elif has_magic(self._root.path):
+                # ``rm`` would take the folder's name for a pattern.
+                for name in old:
+                    self._root.fs.rm_file(self._path(name))
             elif old:
                 self._root.fs.rm([self._path(name) for name in old])
         return sum(name.endswith("/record.json") for name in old)
@@ -210,8 +229,10 @@ class UploadStore:
 
     @property
     def shown_url(self) -> str:
-        """The folder's URL, fit for a message."""
-        return without_queries(self.url)
+        """The folder's URL, fit for a message: without a query, and without what follows a connection's id."""
+        scheme, separator, rest = self.url.partition("?")[0].partition("://")
+        login, at, place = rest.rpartition("@")
+        return f"{scheme}{separator}{login.partition(':')[0]}{at}{place}"
 
     @cached_property
     def _root(self) -> ObjectStoragePath:
@@ -258,17 +279,17 @@ class UploadStore:
                 self._root.fs.invalidate_cache(path)
         return [str(name).rstrip("/").rpartition("/")[2] for name in found]
 
-    def _all_names(self) -> list[str]:
-        """List all files of the store, as names below its folder."""
-        found: list[str] = []
+    def _own_names(self) -> Iterator[tuple[str, str]]:
+        """List the files that the store has written, as names below its folder, with the times in their names."""
         with self._storage():
-            for top in _TOP_FOLDERS:
+            for top, form in _NAMES.items():
                 path = self._path(top)
                 self._root.fs.invalidate_cache(path)
-                below = [str(name).rpartition(f"{path.lstrip('/')}/")[2] for name in self._root.fs.find(path)]
-                found += [f"{top}/{name}" for name in below]
+                for name in self._root.fs.find(path):
+                    below = str(name).rpartition(f"{path.lstrip('/')}/")[2]
+                    if written := form.fullmatch(below):
+                        yield f"{top}/{below}", written[1]
                 self._root.fs.invalidate_cache(path)
-        return found
 
     def _read(self, name: str) -> bytes | None:
         with self._storage(), suppress(FileNotFoundError):
@@ -347,13 +368,6 @@ def _remove_local(root: Path, names: list[str]) -> None:
     for folder in sorted({root / parent for name in names for parent in Path(name).parents[:-2]}, reverse=True):
         with suppress(OSError):
             folder.rmdir()
-
-
-def _written(name: str) -> str | None:
-    """Return the time that a file's name tells: for what belongs to an upload, that of the upload."""
-    parts = name.split("/")
-    time = _TIME.match(parts[2] if parts[0] == "uploads" and len(parts) > 3 else parts[-1])
-    return time[1] if time else None
 
 
 def _last(documents: Iterator[Any]) -> Any:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -132,13 +133,13 @@ class S3ToSmartechOperator(_S3Operator):
             HostedFile(
                 address=links.address(self.s3_bucket, self.s3_key),
                 link=lambda: self._checked_link(links),
-                source=f"s3://{self.s3_bucket}/{self.s3_key}",
+                source=f"s3://{self.s3_bucket}/{quote(self.s3_key)}",
             )
         ]
 
     def sources(self) -> OperatorLineage[Any, Any]:
         """Return the object."""
-        return lineage.of_files(f"s3://{self.s3_bucket}/{self.s3_key}")
+        return lineage.of_file(f"s3://{self.s3_bucket}", self.s3_key)
 
     def _checked_link(self, links: S3Links) -> SecretUrl:
         from airflow_provider_smartech.csv_heads import check_object
@@ -290,7 +291,7 @@ class SqlToSmartechOperator(_S3Operator):
             HostedFile(
                 address=links.address(staging.bucket, file.key),
                 link=partial(links.link, staging.bucket, file.key),
-                source=f"s3://{staging.bucket}/{file.key}",
+                source=f"s3://{staging.bucket}/{quote(file.key)}",
                 rows=file.rows,
             )
             for file in staging.files

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import Asset
 
 from airflow_provider_smartech.assets import LISTS, convert_asset_to_openlineage, create_asset
-from airflow_provider_smartech.errors import UploadFailed, UploadTimeout
+from airflow_provider_smartech.errors import SmartechInvalidParameter, UploadFailed, UploadTimeout
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
@@ -107,10 +107,11 @@ class TestUpdates:
             run(upload(csv_url, wait_for_completion=True, timeout=0.5), ti)
         assert updates(ti) == []
 
+    @pytest.mark.parametrize("outlet", [Asset("smartech://us/33"), Asset(name="contacts", uri="smartech://us/33")])
     def test_a_list_that_is_the_task_s_own_outlet_gets_no_second_event(
-        self, sandbox: SandboxServer, csv_url: str
+        self, sandbox: SandboxServer, csv_url: str, outlet: Asset
     ) -> None:
-        outlet, ti = Asset("smartech://us/33"), FakeTaskInstance()
+        ti = FakeTaskInstance()
         requestid = run(upload(csv_url, wait_for_completion=True, outlets=[outlet]), ti)
         assert updates(ti) == []
         assert ti.outlet_events[outlet].extra == {"requestids": [requestid]}
@@ -118,4 +119,31 @@ class TestUpdates:
     def test_a_list_as_the_outlet_of_a_task_that_does_not_wait_is_refused(self, csv_url: str) -> None:
         with pytest.raises(ValueError, match="wait_for_completion"):
             upload(csv_url, outlets=[Asset("smartech://us/33")])
+        with pytest.raises(ValueError, match="wait_for_completion"):
+            upload(csv_url, outlets=[Asset.ref(uri="smartech://us/33")])
         assert upload(csv_url, outlets=[Asset("s3://bucket/key")]).outlets == [Asset("s3://bucket/key")]
+
+    def test_an_outlet_that_is_added_later_is_refused_before_anything_is_sent(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        task = upload(csv_url)
+        task.outlets.append(Asset("smartech://us/33"))
+        with pytest.raises(ValueError, match="wait_for_completion"):
+            run(task)
+        assert sandbox.state.uploads() == []
+
+    @pytest.mark.parametrize("outlet", [Asset("smartech://us/34"), Asset.ref(uri="smartech://in/33")])
+    def test_another_list_as_an_outlet_is_refused_before_anything_is_sent(
+        self, sandbox: SandboxServer, csv_url: str, outlet: Any
+    ) -> None:
+        with pytest.raises(SmartechInvalidParameter, match="is not what this task uploads to"):
+            run(upload(csv_url, wait_for_completion=True, outlets=[outlet]))
+        assert sandbox.state.uploads() == []
+
+    def test_a_sensor_with_another_list_as_its_outlet_is_red(self, sandbox: SandboxServer, csv_url: str) -> None:
+        requestid = run(upload(csv_url))
+        with pytest.raises(SmartechInvalidParameter, match="smartech://us/34"):
+            run(wait(requestid, outlets=[Asset("smartech://us/34")]), FakeTaskInstance(task_id="wait"))
+
+    def test_the_outlet_of_all_lists_is_there_once(self, csv_url: str) -> None:
+        assert upload(csv_url, wait_for_completion=True, outlets=[LISTS]).outlets == [LISTS]

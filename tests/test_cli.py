@@ -95,6 +95,20 @@ def test_one_upload_is_shown_with_what_happened_to_it(capsys: pytest.CaptureFixt
     assert "Smartech accepted it as request-33" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
+def test_what_smartech_says_is_shown_as_it_is_and_does_nothing_to_the_terminal(
+    store: UploadStore, uploads: list[str], capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    key = next(store.keys())
+    store.add_pingback(key, PingBack(payload={"said": "[/b] [error] 12 rows [red]lost[/red]"}))
+    store.add_pingback(key, PingBack(payload="\x1b]0;owned\x07"))
+    called("show", uploads[1], "--output", output)
+    shown = capsys.readouterr().out
+    assert "\x1b]0;owned" not in shown
+    assert "[error]" in shown
+    assert "[red]lost[/red]" in "".join(shown.split())
+
+
 def test_an_unknown_upload_and_a_store_that_does_not_answer_are_one_line_of_error(
     store: UploadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

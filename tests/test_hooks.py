@@ -266,12 +266,16 @@ def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, h
         {"password": None},
         {"extra": {"idc": "moon"}},
         {"extra": {"listid": "thirty-three"}},
+        {"extra": [1, 2]},
         {"extra": {"notifyemail": "nobody"}},
         {"host": "api.example.com"},
         {"host": "ftp://api.example.com"},
         {"host": "https://user:pass@api.example.com/apiv2"},
         {"host": "https://api.example.com/apiv2?apikey=1"},
         {"host": "https://api.example.com:port/"},
+        {"host": "https://api..example.com/"},
+        {"host": "https://exa mple.com/"},
+        {"host": f"http://{'x' * 64}.com/"},
         {"host": "http://8.8.8.8/apiv2"},
         *[{"host": f"http://{host}/apiv2"} for host in ("0.0.0.0", "198.18.0.1", "192.0.2.1", "240.0.0.1")],
         {"host": "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/apiv2"},
@@ -288,7 +292,7 @@ def test_an_unusable_connection_is_refused_before_anything_is_sent(
         SmartechHook().bulk_upload(csv_url)
 
 
-@pytest.mark.parametrize("extra", [{}, {"listid": "", "notifyemail": "", "panel_url": ""}])
+@pytest.mark.parametrize("extra", [{}, {"listid": "", "notifyemail": " ", "panel_url": ""}])
 def test_a_connection_without_defaults_adds_nothing(connection: SetConnection, extra: dict[str, str]) -> None:
     connection(extra=extra)
     parameters = SmartechHook().parameters("https://x.example.com/y.csv")
@@ -314,7 +318,7 @@ def test_an_account_shows_neither_its_key_nor_its_e_mail_address(connection: Set
     assert "ops@example.com" not in shown
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "panel.example.com", 7])
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "panel.example.com", "https://a:b@panel.example.com/", 7])
 def test_a_panel_address_that_is_no_web_address_is_left_out_and_stops_no_upload(
     connection: SetConnection, caplog: pytest.LogCaptureFixture, url: object
 ) -> None:
@@ -330,7 +334,7 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
     assert works
     assert message == (
         "127.0.0.1 was reached and did not refuse the API key (HTTP 400, result 'path is required'). "
-        "Nothing was uploaded."
+        "The request named no file."
     )
     connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
     works, message = SmartechHook().test_connection()
@@ -342,13 +346,21 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
 @pytest.mark.parametrize(
     ("answer", "works", "said"),
     [
-        (http("401 Unauthorized", b"{}"), False, "refused the API key (HTTP 401)"),
+        (http("401 Unauthorized", b'{"result": "who?"}'), False, "refused the API key (HTTP 401, result 'who?')"),
         (http("200 OK", b'{"result": "API-KEY is missing"}'), False, "refused the API key (HTTP 200"),
         (http("200 OK", b'{"result": "Success", "requestid": "r"}'), True, "did not refuse the API key (HTTP 200"),
-        (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "no answer of Smartech's API (HTTP 429"),
-        (http("500 Oh", b'{"result": "Success"}'), False, "no answer of Smartech's API (HTTP 500"),
-        (http("200 OK", b"<html>welcome</html>"), False, "no answer of Smartech's API (HTTP 200)"),
-        (b"", False, "was reached, but gave no answer"),
+        (
+            http("401 Unauthorized", b"<html>proxy</html>"),
+            False,
+            "does not tell whether the API key is right (HTTP 401)",
+        ),
+        (http("200 OK", b'{"result": "path missing; apikey ok"}'), False, "does not tell whether"),
+        (http("200 OK", b'{"result": "Unauthorized"}'), False, "does not tell whether"),
+        (http("404 Not Found", b'{"result": "no such page"}'), False, "does not tell whether"),
+        (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "does not tell whether"),
+        (http("500 Oh", b'{"result": "Success"}'), False, "does not tell whether"),
+        (http("200 OK", b"<html>welcome</html>"), False, "does not tell whether the API key is right (HTTP 200)"),
+        (b"", False, "was asked, but no answer came"),
     ],
 )
 def test_the_test_of_a_connection_says_what_it_saw(

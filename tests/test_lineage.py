@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from airflow.providers.common.compat.sdk import HookLineageCollector
@@ -79,15 +80,16 @@ def test_a_file_that_no_asset_can_name_does_not_fail_the_upload(
     assert uris(collected) == ([], ["smartech://us/33"])
 
 
+@pytest.mark.parametrize("key", ["a/b.csv", "a#1?x=1/b.csv"])
 def test_an_object_of_s3_is_named_as_s3_names_it(
-    sandbox: SandboxServer, s3: Any, bucket: str, collected: HookLineageCollector
+    sandbox: SandboxServer, s3: Any, bucket: str, collected: HookLineageCollector, key: str
 ) -> None:
-    s3.put_object(Bucket=bucket, Key="a/b.csv", Body=b"EMAIL\na@example.com\n")
-    task = S3ToSmartechOperator(task_id="upload", s3_bucket=bucket, s3_key="a/b.csv", listid=33)
+    s3.put_object(Bucket=bucket, Key=key, Body=b"EMAIL\na@example.com\n")
+    task = S3ToSmartechOperator(task_id="upload", s3_bucket=bucket, s3_key=key, listid=33)
     run(task)
-    assert uris(collected) == ([f"s3://{bucket}/a/b.csv"], ["smartech://us/33"])
+    assert uris(collected) == ([f"s3://{bucket}/{quote(key)}"], ["smartech://us/33"])
     found = facets(task)
-    assert (names(found.inputs), names(found.outputs)) == ([(f"s3://{bucket}", "a/b.csv")], [("smartech://us", "33")])
+    assert (names(found.inputs), names(found.outputs)) == ([(f"s3://{bucket}", key)], [("smartech://us", "33")])
 
 
 @pytest.fixture

@@ -124,6 +124,13 @@ def test_a_damaged_upload_is_shown_as_such_and_one_that_was_removed_is_not(
     assert keys(listing.page(Filter(state="unreadable"), 9)) == [damaged]
 
 
+def test_a_folder_with_an_impossible_date_does_not_break_the_list(store: UploadStore, listing: Listing) -> None:
+    folder = Path(store.url.removeprefix("file://")) / "uploads" / "20269999" / f"20269999T999999-{'a' * 40}"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text("{", "utf-8")
+    assert [upload.state for upload in listing.page(Filter(), 9).uploads] == ["unreadable"]
+
+
 def test_a_list_reads_no_more_than_it_shows(
     store: UploadStore, listing: Listing, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -244,14 +244,23 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
     for at in (now - timedelta(days=90), now):
         store.staged(Staging(at=at, task=task(), fingerprint="f", bucket="b", files=()))
     root = ObjectStoragePath(store.url)
-    foreign = f"{root.path}/20200101T000000-foreign.txt"
-    root.fs.pipe_file(foreign, b"not ours")
+    foreign = [
+        "20200101T000000-foreign.txt",
+        "uploads/20200101T120000_photo.jpg",
+        f"uploads/2020/20200101T000000-{'a' * 40}/data.parquet",
+        "tasks/notes/20200101T120000-minutes.txt",
+        "arrivals/20200101T120000_flight.csv",
+        f"requestids/{'a' * 40}/20200101T120000-*",
+    ]
+    for name in foreign:
+        root.fs.makedirs(f"{root.path}/{name}".rpartition("/")[0], exist_ok=True)
+        root.fs.pipe_file(f"{root.path}/{name}", b"not ours")
     assert store.purge(now - timedelta(days=30)) == 1
     assert list(store.keys()) == [new.key]
     names = [str(name) for name in root.fs.find(root.path)]
     # Its ping-back came a moment ago, so waiters may yet look for it.
     assert [name for name in names if old.key in name and "/arrivals/" not in name] == []
-    assert any("foreign" in name for name in names)
+    assert [name for name in foreign if not any(there.endswith(f"/{name}") for there in names)] == []
     assert store.find(f"r-{new.key}").record == new
     assert [upload.key for upload in store.of_task(task())] == [new.key]
     assert store.last_staging(task()) is not None
@@ -259,6 +268,15 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
     with pytest.raises(UploadUnknown):
         store.find(f"r-{old.key}")
     assert store.purge(now - timedelta(days=30)) == 0
+
+
+def test_a_folder_whose_name_is_a_pattern_is_taken_for_itself(bucket: str) -> None:
+    stores = [UploadStore(f"s3://s3_test@{bucket}/t{name}") for name in ("[1]", "1")]
+    for one in stores:
+        one.create(record(key=f"20260101T000000-{'a' * 40}", task=task()))
+    assert stores[0].purge(datetime.now(UTC)) == 1
+    assert [len(list(one.keys())) for one in stores] == [0, 1]
+    assert stores[1].earlier(task(2))
 
 
 def test_an_empty_store_has_nothing_to_remove(store: UploadStore) -> None:
@@ -337,10 +355,29 @@ def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(mo
             UploadStore(url).check()
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://aws_default@bucket/prefix/", "s3://aws_default@bucket/prefix"),
+        ("s3://KEY:SECRET@bucket/x?token=1", "s3://KEY@bucket/x"),
+        ("file:///var/lib/smartech", "file:///var/lib/smartech"),
+    ],
+)
+def test_a_store_shows_its_place_without_secrets(url: str, shown: str) -> None:
+    assert UploadStore(url).shown_url == shown
+
+
 def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
     store = UploadStore(s3_folder.replace("bucket-", "no-such-bucket-"))
     key = str(key_of(new_upload_id()))
-    for reach in (store.check, lambda: store.has(key), lambda: store.find(key), lambda: store.create(record())):
+    reaches: list[Callable[[], object]] = [
+        store.check,
+        lambda: store.has(key),
+        lambda: store.find(key),
+        lambda: list(store.keys()),
+    ]
+    reaches += [lambda: store.purge(datetime.now(UTC)), lambda: store.create(record())]
+    for reach in reaches:
         with pytest.raises(UploadStoreError):
             reach()
 

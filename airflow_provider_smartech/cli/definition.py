@@ -30,7 +30,7 @@ def age(text: str) -> timedelta:
 
     :raises argparse.ArgumentTypeError: it is none, or less than a day: such uploads may be under way.
     """
-    form = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip().lower())
+    form = re.fullmatch(r"([0-9]{1,4})([hdw])", text.strip().lower())
     if not form:
         raise argparse.ArgumentTypeError(f"give a number of hours, days or weeks, like 36h, 30d or 4w; got {text!r}")
     found = timedelta(**{_UNITS[form[2]]: int(form[1])})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from functools import wraps
 from typing import Any
 
 from airflow.cli.simple_table import AirflowConsole
+from rich.markup import escape
 
 from airflow_provider_smartech.errors import SmartechError
 from airflow_provider_smartech.listing import Filter, Listing
@@ -40,7 +42,8 @@ def uploads(args: argparse.Namespace) -> None:
     wanted = Filter(state=args.state, listid=args.listid, dag_id=args.dag_id)
     found = Listing(UploadStore.configured(), Settings.load()).page(wanted, args.limit).uploads
     in_full = args.output in ("json", "yaml")
-    AirflowConsole().print_as([(_fields if in_full else _columns)(upload) for upload in found], args.output)
+    rows = [(_fields if in_full else _columns)(upload) for upload in found]
+    AirflowConsole().print_as(_printable(rows, args.output), args.output)
 
 
 @_said_plainly
@@ -54,8 +57,9 @@ def show(args: argparse.Namespace) -> None:
     if args.output in ("json", "yaml"):
         console.print_as([{**shown, "events": happened}], args.output)
     else:
-        console.print_as([{"field": name, "value": value} for name, value in shown.items()], args.output)
-        console.print_as(happened, args.output)
+        fields = [{"field": name, "value": value} for name, value in shown.items()]
+        console.print_as(_printable(fields, args.output), args.output)
+        console.print_as(_printable(happened, args.output), args.output)
 
 
 @_said_plainly
@@ -70,6 +74,20 @@ def purge(args: argparse.Namespace) -> None:
         print(f"Removed {store.purge(before):,} upload(s).")  # noqa: T201
     else:
         raise SystemExit("Nothing was removed.")
+
+
+def _printable(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
+    """Return rows whose texts a terminal shows as they are: they may be Smartech's, or names that anybody chose."""
+    if output in ("json", "yaml"):
+        return rows
+    return [{name: _plain(value, output) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any, output: str) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    # In a table, brackets are Airflow's markup.
+    return escape(shown) if output == "table" else shown
 
 
 def _fields(upload: Overview) -> dict[str, Any]:
@@ -96,8 +114,7 @@ def _fields(upload: Overview) -> dict[str, Any]:
 def _columns(upload: Overview) -> dict[str, Any]:
     fields = _fields(upload)
     names = ("requestid", "state", "listid", "file", "rows", "submitted_at", "seconds", "dag_id", "task_id")
-    shown = {name: "" if fields[name] is None else fields[name] for name in names}
-    return {**shown, "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}"}
+    return {**{name: fields[name] for name in names}, "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}"}
 
 
 def _event(event: Event) -> dict[str, Any]:

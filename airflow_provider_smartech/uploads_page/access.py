@@ -10,6 +10,7 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user, requires_access_view
+from airflow.models.dag import DagModel
 from fastapi import Depends
 
 from airflow_provider_smartech.overview import Overview
@@ -26,7 +27,10 @@ def may_see(
     @cache
     def may_see_dag(dag_id: str) -> bool:
         return get_auth_manager().is_authorized_dag(
-            method="GET", access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(id=dag_id), user=user
+            method="GET",
+            access_entity=DagAccessEntity.TASK_INSTANCE,
+            details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
+            user=user,
         )
 
     return lambda upload: upload.task is None or may_see_dag(upload.task.dag_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count
+from itertools import chain, count, takewhile
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -18,7 +18,7 @@ from airflow_provider_smartech.errors import (
     UploadStoreError,
     UploadUnknown,
 )
-from airflow_provider_smartech.links import page_url
+from airflow_provider_smartech.links import UPLOADS_PAGE
 from airflow_provider_smartech.listing import Filter, Listing
 from airflow_provider_smartech.overview import UNREADABLE, Overview, events
 from airflow_provider_smartech.settings import Settings
@@ -38,9 +38,9 @@ Word = Annotated[str | None, Query(max_length=250)]
 def create_app(store: UploadStore) -> FastAPI:
     """Return the app that shows the uploads of a store.
 
-    ``GET /`` lists them, ``GET /<key>`` shows one; ``/task?dag_id=…`` and ``/requestid?requestid=…`` lead there from
-    a task. Whoever has not logged in is sent to Airflow's login, and sees only uploads of tasks that Airflow's
-    permissions show.
+    ``GET /`` lists them, ``GET /<key>`` shows one; ``/task/…`` and ``/requestid?requestid=…`` lead there from a task.
+    Whoever has not logged in is sent to Airflow's login, and sees only uploads of tasks that Airflow's permissions
+    show.
     """
     app = FastAPI(title="Smartech uploads", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -66,17 +66,19 @@ def create_app(store: UploadStore) -> FastAPI:
             uploads=page.uploads,
             filter=fields,
             states=[*map(str, State), UNREADABLE],
+            is_full=len(page.uploads) == ROWS,
             older=older,
             newest=urlencode(_filled(fields)) if before else None,
         )
 
-    @app.get("/task")
-    def task(may_see: MaySeeDep, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Response:
+    # No query: Airflow 3.1 loses all but the first field of one on the way through its login.
+    @app.get("/task/{dag_id}/{run_id}/{task_id}/{map_index}")
+    def task(request: Request, may_see: MaySeeDep, dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
         ids = TaskTry(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index, try_number=0, max_tries=0)
-        found = [upload for upload in _of_task(store, ids) if may_see(upload)]
+        found = _of_task(_listing(store, may_see), ids)
         if len(found) == 1:
-            return _see_other(found[0].key)
-        return render("task.html", uploads=found, task=ids)
+            return _see_other(f"{_base(request)}{found[0].key}")
+        return render("task.html", uploads=found, task=ids, base=_base(request))
 
     @app.get("/requestid")
     def requestid(may_see: MaySeeDep, requestid: str) -> Response:
@@ -112,33 +114,35 @@ def create_app(store: UploadStore) -> FastAPI:
     @app.exception_handler(StarletteHTTPException)
     def not_shown(request: Request, error: StarletteHTTPException) -> Response:
         if error.status_code == 401:
-            query = f"?{request.url.query}" if request.url.query else ""
-            here = page_url(request.scope["path"].removeprefix(request.scope["root_path"]).lstrip("/") + query)
-            # The login of whichever auth manager Airflow has.
-            return _see_other("../api/v2/auth/login?" + urlencode({"next": here}))
+            # The login of whichever auth manager Airflow has, and back to where the reader came in.
+            here = f"{request.url.path}?{request.url.query}".rstrip("?")
+            airflow = request.scope["root_path"].removesuffix(f"/{UPLOADS_PAGE}")
+            return _see_other(f"{airflow}/api/v2/auth/login?" + urlencode({"next": here}))
         if error.status_code == 403:
-            return _message("Airflow does not let you see this", 403)
-        return _message("No such upload, or it was removed, or you may not see the DAG that submitted it", 404)
+            return _message(request, "Airflow does not let you see this", 403)
+        if error.status_code == 405:
+            return _message(request, "This page is only for reading", 405)
+        return _message(request, "No such upload, or it was removed, or you may not see the DAG that submitted it", 404)
 
     @app.exception_handler(RequestValidationError)
     def not_understood(request: Request, error: RequestValidationError) -> Response:
-        return _message("This address is not one that this page gives", 422)
+        return _message(request, "This address is not one that this page gives", 422)
 
     @app.exception_handler(UploadUnknown)
     def unknown(request: Request, error: UploadUnknown) -> Response:
-        return _message("No such upload, or it was removed, or you may not see the DAG that submitted it", 404)
+        return _message(request, "No such upload, or it was removed, or you may not see the DAG that submitted it", 404)
 
     @app.exception_handler(UploadRecordUnreadable)
     def unreadable(request: Request, error: UploadRecordUnreadable) -> Response:
-        return _message(str(error), 500)
+        return _message(request, str(error), 500)
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> Response:
-        return _message(str(error), 503)
+        return _message(request, str(error), 503)
 
     @app.exception_handler(SmartechConfigurationError)
     def misconfigured(request: Request, error: SmartechConfigurationError) -> Response:
-        return _message(str(error), 500)
+        return _message(request, str(error), 500)
 
     return app
 
@@ -147,15 +151,11 @@ def _listing(store: UploadStore, may_see: MaySee) -> Listing:
     return Listing(store, Settings.load(), may_see)
 
 
-def _of_task(store: UploadStore, ids: TaskTry) -> list[Overview]:
+def _of_task(listing: Listing, ids: TaskTry) -> list[Overview]:
     """Return what all tries of a task instance submitted, the newest first."""
-    settings, found = Settings.load(), []
-    for part in count():
-        uploads = store.of_task(ids.for_part(part))
-        if not uploads:
-            break
-        found += [Overview.of(upload, settings) for upload in uploads]
-    return sorted(found, key=lambda upload: upload.key, reverse=True)
+    parts = takewhile(bool, (listing.store.keys_of_task(ids.for_part(part)) for part in count()))
+    found = map(listing.read, sorted(chain.from_iterable(parts), reverse=True))
+    return [upload for upload in found if upload and listing.may_see(upload)]
 
 
 def _number(text: str | None) -> int | None:
@@ -168,9 +168,14 @@ def _filled(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def _see_other(url: str) -> Response:
-    # Relative, so that it holds behind any proxy and path prefix.
     return RedirectResponse(url, 303)
 
 
-def _message(text: str, status: int) -> Response:
-    return render("message.html", status=status, message=text)
+def _message(request: Request, text: str, status: int) -> Response:
+    return render("message.html", status=status, message=text, base=_base(request))
+
+
+def _base(request: Request) -> str:
+    """Return what leads from an address of the page to that of the list."""
+    path: str = request.scope["path"].removeprefix(request.scope["root_path"])
+    return "../" * (path.count("/") - 1)

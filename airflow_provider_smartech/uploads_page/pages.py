@@ -73,15 +73,19 @@ _templates.filters |= {"duration": duration, "moment": moment, "pretty": pretty,
 _templates.globals |= {"idcs": IDCS}
 
 
-def render(template: str, status: int = 200, **values: Any) -> Response:
-    """Return a page; every value in it is escaped, and no script runs but its own."""
+def render(template: str, status: int = 200, base: str = "", **values: Any) -> Response:
+    """Return a page; every value in it is escaped, and no script runs but its own.
+
+    ``base`` leads from the page's own address to that of the list; links are relative, so that they hold behind any
+    proxy and path prefix.
+    """
     nonce = secrets.token_urlsafe(16)
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
         f"frame-ancestors 'self'; script-src 'nonce-{nonce}'"
     )
     return HTMLResponse(
-        _templates.get_template(template).render(nonce=nonce, **values),
+        _templates.get_template(template).render(nonce=nonce, base=base, **values),
         status,
         headers={
             "Cache-Control": "no-store",
