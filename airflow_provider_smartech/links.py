@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperatorLink
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
 from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.uploads import TaskTry
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -33,8 +34,16 @@ class SmartechUploadLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page about what this task instance submitted."""
-        parts = (ti_key.dag_id, ti_key.run_id, ti_key.task_id, str(ti_key.map_index))
-        return page_url("/".join(["task", *(quote(part, safe="") for part in parts)]))
+        ids = TaskTry(
+            dag_id=ti_key.dag_id,
+            run_id=ti_key.run_id,
+            task_id=ti_key.task_id,
+            map_index=-1 if ti_key.map_index is None else ti_key.map_index,
+            try_number=0,
+            max_tries=0,
+        )
+        # A hash, because Airflow 3.1 decodes an address twice on the way through its login.
+        return page_url(f"task/{ids.instance()}")
 
 
 class SmartechAwaitedUploadLink(BaseOperatorLink):

@@ -151,9 +151,9 @@ class UploadStore:
         """Return what all tries of this task instance recorded."""
         return self._recorded(f"tasks/{task.instance()}")
 
-    def keys_of_task(self, task: TaskTry) -> list[str]:
-        """Name what all tries of this task instance recorded."""
-        return list(filter(KEY.fullmatch, self._names(f"tasks/{task.instance()}")))
+    def keys_of_task(self, instance: str) -> list[str]:
+        """Name what all tries of a task instance recorded, for one upload; ``instance`` is ``TaskTry.instance()``."""
+        return list(filter(KEY.fullmatch, self._names(f"tasks/{instance}")))
 
     def staged(self, staging: Staging) -> None:
         """Keep which files a task has staged."""

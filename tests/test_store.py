@@ -370,12 +370,8 @@ def test_a_store_shows_its_place_without_secrets(url: str, shown: str) -> None:
 def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
     store = UploadStore(s3_folder.replace("bucket-", "no-such-bucket-"))
     key = str(key_of(new_upload_id()))
-    reaches: list[Callable[[], object]] = [
-        store.check,
-        lambda: store.has(key),
-        lambda: store.find(key),
-        lambda: list(store.keys()),
-    ]
+    reaches: list[Callable[[], object]] = [store.check, lambda: store.has(key), lambda: store.find(key)]
+    reaches += [lambda: list(store.keys())]
     reaches += [lambda: store.purge(datetime.now(UTC)), lambda: store.create(record())]
     for reach in reaches:
         with pytest.raises(UploadStoreError):

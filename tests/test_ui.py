@@ -281,7 +281,7 @@ def test_every_text_can_be_read_in_the_theme_that_airflow_has(airflow: Airflow, 
 def test_without_a_login_there_is_nothing_to_see(airflow: Airflow) -> None:
     key = next(UploadStore(f"file://{airflow.home}/smartech").keys())
     with httpx.Client(trust_env=False) as anybody:
-        paths = ["", key, "chart.svg", "task/a/b/c/-1", f"requestid?requestid={key}", "no/such"]
+        paths = ["", key, "chart.svg", f"task/{'a' * 40}", f"requestid?requestid={key}", "no/such"]
         answers = [anybody.get(f"{airflow.url}/smartech-uploads/{path}") for path in paths]
         forged = {"Authorization": "Bearer forged", "Cookie": "_token=forged"}
         answers += [anybody.get(f"{airflow.url}/smartech-uploads/", headers=forged)]
@@ -310,13 +310,16 @@ def test_uploads_of_a_dag_that_the_user_may_not_see_are_not_there(
     keep_odd_ones(store, datetime.now(UTC))
     shown, hidden = list(store.keys())
     paths = {"": 200, shown: 200, hidden: 404, "requestid?requestid=request+secret": 404}
-    paths |= {f"task/{SECRET_DAG}/secret/secret/3": 200}
+    task = store.read(hidden).record.task
+    assert task
+    instance = task.instance()
+    paths |= {f"task/{instance}": 200}
     with AppServer(create_app(store)) as server:
         assert httpx.get(server.url).status_code == 303
         answers = {path: httpx.get(f"{server.url}/{path}", headers=viewer) for path in paths}
     assert {path: answer.status_code for path, answer in answers.items()} == paths
     assert "<td" in answers[""].text
-    assert "../../../../style.css" in answers[f"task/{SECRET_DAG}/secret/secret/3"].text
+    assert "../style.css" in answers[f"task/{instance}"].text
     assert all(hidden not in answer.text and "secret.csv" not in answer.text for answer in answers.values())
 
 
@@ -393,8 +396,8 @@ def test_the_form_of_a_connection_has_what_smartech_needs_and_nothing_else(airfl
 def test_addresses_that_the_page_does_not_give_are_errors_and_not_a_breakdown(airflow: Airflow, page: Page) -> None:
     statuses = {
         "?before=../x": 422,
-        "task/x": 404,
-        "task/a/b/c/d": 422,
+        "task/x": 422,
+        "task/a/b": 404,
         "20260101T000000-" + "0" * 40: 404,
         "requestid?requestid=unknown": 404,
         "..%2f..%2fetc": 404,
@@ -406,6 +409,21 @@ def test_addresses_that_the_page_does_not_give_are_errors_and_not_a_breakdown(ai
         answer = page.goto(f"{airflow.url}/smartech-uploads/{path}")
         assert answer
         assert (path, answer.status) == (path, status)
+
+
+def test_all_uploads_of_a_task_are_listed_a_damaged_one_included(store: UploadStore) -> None:
+    task = TaskTry(dag_id="d", run_id="r", task_id="t", try_number=1, max_tries=2)
+    keys = [f"2026010{number}T000000-{number:040x}" for number in range(1, 4)]
+    for number, key in enumerate(keys):
+        fields = {"task": task.for_part(number), "path": f"https://x.example.com/{number}.csv"}
+        store.create(Record.model_validate({"key": key, "smartech_conn_id": "c", "tracked": True, **fields}))
+    (Path(store.url.removeprefix("file://")) / "uploads" / keys[1][:8] / keys[1] / "record.json").write_text("{")
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        shown = httpx.get(f"{server.url}/task/{task.instance()}").text
+    assert [key in shown for key in keys] == [True, True, True]
+    assert "unreadable" in shown
 
 
 @pytest.mark.parametrize("path", ["", "chart.svg", f"20260101T000000-{'a' * 40}"])

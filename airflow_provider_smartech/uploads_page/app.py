@@ -7,7 +7,7 @@ from itertools import chain, count, takewhile
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -23,7 +23,7 @@ from airflow_provider_smartech.listing import Filter, Listing
 from airflow_provider_smartech.overview import UNREADABLE, Overview, events
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import KEY, State, TaskTry
+from airflow_provider_smartech.uploads import KEY, State
 from airflow_provider_smartech.uploads_page.access import MaySee, MaySeeDep
 from airflow_provider_smartech.uploads_page.chart import last_days
 from airflow_provider_smartech.uploads_page.pages import DESCRIPTIONS, STYLE, render, render_chart
@@ -32,6 +32,7 @@ ROWS = 25
 # A filter that takes few looks through this many seconds of the past, then offers to look further.
 PATIENCE = 1.0
 
+HASH = "^[0-9a-f]{40}$"
 Word = Annotated[str | None, Query(max_length=250)]
 
 
@@ -71,14 +72,12 @@ def create_app(store: UploadStore) -> FastAPI:
             newest=urlencode(_filled(fields)) if before else None,
         )
 
-    # No query: Airflow 3.1 loses all but the first field of one on the way through its login.
-    @app.get("/task/{dag_id}/{run_id}/{task_id}/{map_index}")
-    def task(request: Request, may_see: MaySeeDep, dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
-        ids = TaskTry(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index, try_number=0, max_tries=0)
-        found = _of_task(_listing(store, may_see), ids)
+    @app.get("/task/{instance}")
+    def task(request: Request, may_see: MaySeeDep, instance: Annotated[str, Path(pattern=HASH)]) -> Response:
+        found = _of_task(_listing(store, may_see), instance)
         if len(found) == 1:
             return _see_other(f"{_base(request)}{found[0].key}")
-        return render("task.html", uploads=found, task=ids, base=_base(request))
+        return render("task.html", uploads=found, base=_base(request))
 
     @app.get("/requestid")
     def requestid(may_see: MaySeeDep, requestid: str) -> Response:
@@ -151,10 +150,16 @@ def _listing(store: UploadStore, may_see: MaySee) -> Listing:
     return Listing(store, Settings.load(), may_see)
 
 
-def _of_task(listing: Listing, ids: TaskTry) -> list[Overview]:
+def _of_task(listing: Listing, instance: str) -> list[Overview]:
     """Return what all tries of a task instance submitted, the newest first."""
-    parts = takewhile(bool, (listing.store.keys_of_task(ids.for_part(part)) for part in count()))
-    found = map(listing.read, sorted(chain.from_iterable(parts), reverse=True))
+    store = listing.store
+    keys = store.keys_of_task(instance)
+    first = next((upload for upload in map(listing.read, keys) if upload and upload.task), None)
+    if first and first.task:
+        # The other uploads of a task that makes several are kept by names of their own.
+        others = (store.keys_of_task(first.task.for_part(part).instance()) for part in count(1))
+        keys += chain.from_iterable(takewhile(bool, others))
+    found = map(listing.read, sorted(keys, reverse=True))
     return [upload for upload in found if upload and listing.may_see(upload)]
 
 
