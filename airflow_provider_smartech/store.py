@@ -20,25 +20,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from airflow.sdk import BaseHook, ObjectStoragePath
-from fsspec.core import has_magic
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
-from airflow_provider_smartech.redaction import without_queries
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadUnknown
 from airflow_provider_smartech.settings import upload_store
 from airflow_provider_smartech.staging import Staging
+from airflow_provider_smartech.storage import Storage
 from airflow_provider_smartech.uploads import KEY, Answer, Handover, PingBack, Record, TaskTry, Upload
 
 BUCKET = timedelta(minutes=5)
@@ -71,6 +64,7 @@ class UploadStore:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self._storage = Storage(self.url)
 
     @classmethod
     def configured(cls) -> UploadStore:
@@ -103,7 +97,7 @@ class UploadStore:
 
     def has(self, key: str) -> bool:
         """Whether an upload with this key is recorded."""
-        if self._read(f"{_folder(key)}/record.json") is not None:
+        if self._storage.read(f"{_folder(key)}/record.json") is not None:
             return True
         # Nobody can say that an upload is unknown where there is no store.
         self.check()
@@ -116,7 +110,7 @@ class UploadStore:
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
         folder = _folder(key)
-        names = [name for name in self._names(folder) if name.endswith(".json")]
+        names = [name for name in self._storage.names(folder) if name.endswith(".json")]
         if "record.json" not in names:
             raise UploadUnknown(key, self.shown_url)
         return Upload(
@@ -153,7 +147,7 @@ class UploadStore:
 
     def keys_of_task(self, instance: str) -> list[str]:
         """Name what all tries of a task instance recorded, for one upload; ``instance`` is ``TaskTry.instance()``."""
-        return list(filter(KEY.fullmatch, self._names(f"tasks/{instance}")))
+        return list(filter(KEY.fullmatch, self._storage.names(f"tasks/{instance}")))
 
     def staged(self, staging: Staging) -> None:
         """Keep which files a task has staged."""
@@ -162,13 +156,13 @@ class UploadStore:
     def last_staging(self, task: TaskTry) -> Staging | None:
         """Return what the tries of this task instance have staged last."""
         folder = f"stagings/{task.instance()}"
-        names = [name for name in self._names(folder) if name.endswith(".json")]
+        names = [name for name in self._storage.names(folder) if name.endswith(".json")]
         return self._load(Staging, folder, names[-1]) if names else None
 
     def _recorded(self, folder: str) -> list[Upload]:
         """Read the uploads that a folder of marks names, those aside that were removed since."""
         uploads = []
-        for key in filter(KEY.fullmatch, self._names(folder)):
+        for key in filter(KEY.fullmatch, self._storage.names(folder)):
             try:
                 uploads.append(self.read(key))
             except UploadUnknown:
@@ -180,13 +174,13 @@ class UploadStore:
 
         Lists one day after the other, as far as it is asked to.
         """
-        days = [day for day in self._folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
+        days = [day for day in self._storage.folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
         if not days:
             # Nobody can say that there are none where there is no store.
             self.check()
         for day in sorted(days, reverse=True):
             if not before or day <= before[:8]:
-                keys = filter(KEY.fullmatch, self._folders(f"uploads/{day}"))
+                keys = filter(KEY.fullmatch, self._storage.folders(f"uploads/{day}"))
                 yield from (key for key in sorted(keys, reverse=True) if not before or key < before)
 
     def purge(self, before: datetime) -> int:
@@ -195,15 +189,7 @@ class UploadStore:
         What is in the folder and not of the store's making stays.
         """
         old = [name for name, written in self._own_names() if written < _stamp(before)]
-        with self._storage():
-            if self._is_local:
-                _remove_local(Path(self._root.path), old)
-            elif has_magic(self._root.path):
-                # ``rm`` would take the folder's name for a pattern.
-                for name in old:
-                    self._root.fs.rm_file(self._path(name))
-            elif old:
-                self._root.fs.rm([self._path(name) for name in old])
+        self._storage.remove(old)
         return sum(name.endswith("/record.json") for name in old)
 
     def arrivals(self, since: datetime) -> dict[str, str]:
@@ -217,7 +203,7 @@ class UploadStore:
         while (moment := moment + BUCKET) < end + BUCKET:
             buckets.append(_bucket(min(moment, end)))
         for bucket in dict.fromkeys(buckets):
-            for name in self._names(f"arrivals/{bucket}"):
+            for name in self._storage.names(f"arrivals/{bucket}"):
                 key = name.split("_")[1] if name.count("_") == 2 else ""
                 if KEY.fullmatch(key):
                     found[name] = key
@@ -225,79 +211,22 @@ class UploadStore:
 
     def check(self) -> None:
         """Reach the storage, to tell whether it is there."""
-        self._names("a folder that is never there")
+        self._storage.check()
 
     @property
     def shown_url(self) -> str:
-        """The folder's URL, fit for a message: without a query, and without what follows a connection's id."""
-        scheme, separator, rest = self.url.partition("?")[0].partition("://")
-        login, at, place = rest.rpartition("@")
-        return f"{scheme}{separator}{login.partition(':')[0]}{at}{place}"
-
-    @cached_property
-    def _root(self) -> ObjectStoragePath:
-        # Not in __init__: with a connection in the URL this fetches it, which must not happen on an event loop.
-        # A missing one must not turn into anonymous access, as amazon's file system does it.
-        if conn_id := urlsplit(self.url).username:
-            BaseHook.get_connection(conn_id)
-        return ObjectStoragePath(self.url)
-
-    @cached_property
-    def _is_local(self) -> bool:
-        return self._root.protocol in ("", "file", "local")
-
-    def _path(self, name: str) -> str:
-        return f"{self._root.path.rstrip('/')}/{name}"
-
-    def _names(self, folder: str) -> list[str]:
-        """List a folder that holds files only.
-
-        By ``find``, because s3fs lists the parent of an empty folder too, which may be large; and past the cache of
-        listings, which has no end.
-        """
-        with self._storage():
-            path = self._path(folder)
-            if self._is_local:
-                return _names_local(path)
-            self._root.fs.invalidate_cache(path)
-            found = self._root.fs.find(path)
-            self._root.fs.invalidate_cache(path)
-        return sorted(str(name).rpartition("/")[2] for name in found)
-
-    def _folders(self, folder: str) -> list[str]:
-        """List a folder that holds folders only."""
-        with self._storage():
-            path = self._path(folder)
-            if self._is_local:
-                return _names_local(path)
-            self._root.fs.invalidate_cache(path)
-            try:
-                found = self._root.fs.ls(path, detail=False)
-            except FileNotFoundError:
-                return []
-            finally:
-                self._root.fs.invalidate_cache(path)
-        return [str(name).rstrip("/").rpartition("/")[2] for name in found]
+        """The folder's URL, fit for a message."""
+        return self._storage.shown_url
 
     def _own_names(self) -> Iterator[tuple[str, str]]:
-        """List the files that the store has written, as names below its folder, with the times in their names."""
-        with self._storage():
-            for top, form in _NAMES.items():
-                path = self._path(top)
-                self._root.fs.invalidate_cache(path)
-                for name in self._root.fs.find(path):
-                    below = str(name).rpartition(f"{path.lstrip('/')}/")[2]
-                    if written := form.fullmatch(below):
-                        yield f"{top}/{below}", written[1]
-                self._root.fs.invalidate_cache(path)
-
-    def _read(self, name: str) -> bytes | None:
-        with self._storage(), suppress(FileNotFoundError):
-            return bytes(self._root.fs.cat_file(self._path(name)))
-        return None
+        """List the files that the store has written, with the times in their names."""
+        for folder, form in _NAMES.items():
+            for name in self._storage.names_below(folder):
+                if written := form.fullmatch(name):
+                    yield f"{folder}/{name}", written[1]
 
     def _load(self, document: type[AnyDocument], folder: str, file: str) -> AnyDocument:
-        content = self._read(f"{folder}/{file}")
+        content = self._storage.read(f"{folder}/{file}")
         key = folder.rpartition("/")[2]
         if content is None:
             raise UploadRecordUnreadable(key, file, "it is gone")
@@ -308,66 +237,10 @@ class UploadStore:
         raise UploadRecordUnreadable(key, file, reason)
 
     def _mark(self, name: str) -> None:
-        self._put(name, b"{}")
+        self._storage.write(name, b"{}")
 
     def _write(self, name: str, document: BaseModel) -> None:
-        self._put(name, document.model_dump_json().encode())
-
-    def _put(self, name: str, content: bytes) -> None:
-        with self._storage():
-            if self._is_local:
-                _put_local(Path(self._path(name)), content)
-            else:
-                self._root.fs.pipe_file(self._path(name), content)
-
-    @contextmanager
-    def _storage(self) -> Iterator[None]:
-        """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
-        try:
-            yield
-        except Exception as error:
-            raise UploadStoreError(
-                f"The upload store at {self.shown_url} does not answer as it should "
-                f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
-                "Check [smartech] upload_store, its connection and its permissions."
-            ) from error
-
-
-def _names_local(folder: str) -> list[str]:
-    """List a local folder; fsspec would call one that cannot be read empty."""
-    try:
-        return sorted(entry.name for entry in Path(folder).iterdir())
-    except FileNotFoundError:
-        return []
-
-
-def _put_local(path: Path, content: bytes) -> None:
-    """Write a local file so that it is there whole or not at all, and still there after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _remove_local(root: Path, names: list[str]) -> None:
-    """Remove local files, and the folders that are empty then."""
-    for name in names:
-        (root / name).unlink(missing_ok=True)
-    for folder in sorted({root / parent for name in names for parent in Path(name).parents[:-2]}, reverse=True):
-        with suppress(OSError):
-            folder.rmdir()
+        self._storage.write(name, document.model_dump_json().encode())
 
 
 def _last(documents: Iterator[Any]) -> Any:

@@ -16,6 +16,7 @@ from airflow.sdk.io import attach
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.staging import Staging
+from airflow_provider_smartech.storage import Storage
 from airflow_provider_smartech.store import BUCKET, CLOCK_SKEW, UploadStore
 from airflow_provider_smartech.uploads import (
     Answer,
@@ -167,13 +168,13 @@ def test_what_is_over_is_not_listed_again(store: UploadStore, monkeypatch: pytes
 
     monkeypatch.setattr("airflow_provider_smartech.store.datetime", Later)
     listed: list[str] = []
-    names = UploadStore._names
+    names = Storage.names
 
-    def noting(self: UploadStore, folder: str) -> list[str]:
+    def noting(self: Storage, folder: str) -> list[str]:
         listed.append(folder)
         return names(self, folder)
 
-    monkeypatch.setattr(UploadStore, "_names", noting)
+    monkeypatch.setattr(Storage, "names", noting)
     assert store.arrivals(Later.now(UTC)) == {}
     assert 1 <= len(listed) <= 2
 

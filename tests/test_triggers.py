@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.errors import UploadStoreError
+from airflow_provider_smartech.storage import Storage
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import Poll, SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads import PingBack, Record, Upload, key_of, new_upload_id
@@ -217,17 +218,17 @@ def test_an_unknown_upload_is_an_error_at_once(store: UploadStore) -> None:
 
 def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = created(store)
-    names = UploadStore._names
+    names = Storage.names
 
-    def away(self: UploadStore, folder: str) -> list[str]:
+    def away(self: Storage, folder: str) -> list[str]:
         raise UploadStoreError("away")
 
     async def go_away_and_come_back() -> None:
         await turns()
-        monkeypatch.setattr(UploadStore, "_names", away)
+        monkeypatch.setattr(Storage, "names", away)
         store.add_pingback(key, news({"status": "completed"}))
         await turns()
-        monkeypatch.setattr(UploadStore, "_names", names)
+        monkeypatch.setattr(Storage, "names", names)
 
     assert together(first_event(trigger(key)), go_away_and_come_back())[0]["event"] == "ended"
 
@@ -235,16 +236,16 @@ def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkey
 def test_a_store_that_is_away_at_first_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = created(store)
     store.add_pingback(key, DONE)
-    names = UploadStore._names
+    names = Storage.names
 
-    def away(self: UploadStore, folder: str) -> list[str]:
+    def away(self: Storage, folder: str) -> list[str]:
         raise UploadStoreError("away")
 
-    monkeypatch.setattr(UploadStore, "_names", away)
+    monkeypatch.setattr(Storage, "names", away)
 
     async def come_back() -> None:
         await turns()
-        monkeypatch.setattr(UploadStore, "_names", names)
+        monkeypatch.setattr(Storage, "names", names)
 
     assert together(first_event(trigger(key)), come_back())[0]["event"] == "ended"
 

@@ -1,0 +1,167 @@
+"""A folder of small files in any object storage that Airflow reaches; each is written once and whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseHook, ObjectStoragePath
+from fsspec.core import has_magic
+
+from airflow_provider_smartech.errors import UploadStoreError
+from airflow_provider_smartech.redaction import without_queries
+
+
+class Storage:
+    """The files below one folder, by their names in it.
+
+    All methods block; each raises ``UploadStoreError`` when the storage does not do its part.
+
+    :param url: the folder, in ``ObjectStoragePath``'s form, such as ``s3://aws_default@bucket/prefix``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @property
+    def shown_url(self) -> str:
+        """The folder's URL, fit for a message: without a query, and without what follows a connection's id."""
+        scheme, separator, rest = self.url.partition("?")[0].partition("://")
+        login, at, place = rest.rpartition("@")
+        return f"{scheme}{separator}{login.partition(':')[0]}{at}{place}"
+
+    def names(self, folder: str) -> list[str]:
+        """List a folder that holds files only.
+
+        By ``find``, because s3fs lists the parent of an empty folder too, which may be large.
+        """
+        with self._answering():
+            if self._is_local:
+                return _names_local(self._path(folder))
+            with self._fresh(folder) as path:
+                found = self._root.fs.find(path)
+        return sorted(str(name).rpartition("/")[2] for name in found)
+
+    def folders(self, folder: str) -> list[str]:
+        """List a folder that holds folders only."""
+        with self._answering():
+            if self._is_local:
+                return _names_local(self._path(folder))
+            with self._fresh(folder) as path, suppress(FileNotFoundError):
+                return [str(name).rstrip("/").rpartition("/")[2] for name in self._root.fs.ls(path, detail=False)]
+        return []
+
+    def names_below(self, folder: str) -> list[str]:
+        """List the files of a folder and of all folders in it, by their names below it."""
+        with self._answering(), self._fresh(folder) as path:
+            return [str(name).rpartition(f"{path.lstrip('/')}/")[2] for name in self._root.fs.find(path)]
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file, None if it is not there."""
+        with self._answering(), suppress(FileNotFoundError):
+            return bytes(self._root.fs.cat_file(self._path(name)))
+        return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, so that it is there whole or not at all."""
+        with self._answering():
+            if self._is_local:
+                _write_local(Path(self._path(name)), content)
+            else:
+                self._root.fs.pipe_file(self._path(name), content)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files."""
+        names = list(names)
+        with self._answering():
+            if self._is_local:
+                _remove_local(Path(self._root.path), names)
+            elif has_magic(self._root.path):
+                # ``rm`` would take the folder's name for a pattern.
+                for name in names:
+                    self._root.fs.rm_file(self._path(name))
+            elif names:
+                self._root.fs.rm([self._path(name) for name in names])
+
+    def check(self) -> None:
+        """Reach the storage, to tell whether it is there."""
+        self.names("a folder that is never there")
+
+    @cached_property
+    def _root(self) -> ObjectStoragePath:
+        # Not in __init__: with a connection in the URL this fetches it, which must not happen on an event loop.
+        # A missing one must not turn into anonymous access, as amazon's file system does it.
+        if conn_id := urlsplit(self.url).username:
+            BaseHook.get_connection(conn_id)
+        return ObjectStoragePath(self.url)
+
+    @cached_property
+    def _is_local(self) -> bool:
+        return self._root.protocol in ("", "file", "local")
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.path.rstrip('/')}/{name}"
+
+    @contextmanager
+    def _fresh(self, folder: str) -> Iterator[str]:
+        """Give a folder's path while it is listed past the cache of listings, which has no end."""
+        path = self._path(folder)
+        self._root.fs.invalidate_cache(path)
+        try:
+            yield path
+        finally:
+            self._root.fs.invalidate_cache(path)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
+        try:
+            yield
+        except Exception as error:
+            raise UploadStoreError(
+                f"The upload store at {self.shown_url} does not answer as it should "
+                f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
+                "Check [smartech] upload_store, its connection and its permissions."
+            ) from error
+
+
+def _names_local(folder: str) -> list[str]:
+    """List a local folder; fsspec would call one that cannot be read empty."""
+    try:
+        return sorted(entry.name for entry in Path(folder).iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _write_local(path: Path, content: bytes) -> None:
+    """Write a local file so that it is there whole or not at all, and still there after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_local(root: Path, names: list[str]) -> None:
+    """Remove local files, and the folders that are empty then."""
+    for name in names:
+        (root / name).unlink(missing_ok=True)
+    for folder in sorted({root / parent for name in names for parent in Path(name).parents[:-2]}, reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
