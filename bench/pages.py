@@ -17,10 +17,12 @@ from unittest.mock import patch
 
 import httpx
 
+from airflow_provider_smartech.listing import READERS, Filter, Listing
+from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
-from airflow_provider_smartech.uploads_page.app import create_app
+from airflow_provider_smartech.uploads_page.app import ROWS, create_app
 from bench.parts import moto, say
 from bench.ways import s3_client
 from tests.servers import AppServer
@@ -28,7 +30,7 @@ from tests.servers import AppServer
 REPORT = Path(__file__).with_name("pages.md")
 FEW, MANY = 100, 10_000
 WANTED_SECONDS = 2.0
-WANTED_RATIO = 3.0
+WANTED_RATIO = 1.5
 PAGES = {
     "the newest uploads": "",
     "the chart": "chart.svg",
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     measured: dict[tuple[str, int], dict[str, float]] = {}
+    requests: dict[int, int] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
         s3 = stack.enter_context(moto(folder))
@@ -62,7 +65,8 @@ def main() -> None:
                 fill(store, uploads)
                 measured[kind, uploads] = _open_all(store, rounds)
                 say(f"{kind}, {uploads:,} uploads: {measured[kind, uploads]}")
-    REPORT.write_text("\n".join(_report(measured, rounds)) + "\n", "utf-8")
+            requests[uploads] = _requests_of_newest(store, folder / "s3.log")
+    REPORT.write_text("\n".join(_report(measured, requests, rounds)) + "\n", "utf-8")
 
 
 def fill(store: UploadStore, uploads: int) -> None:
@@ -87,6 +91,17 @@ def fill(store: UploadStore, uploads: int) -> None:
             store.add_pingback(key, PingBack(at=pinged, payload={"status": word, "total": 1000 + number}))
 
 
+def _requests_of_newest(store: UploadStore, log: Path) -> int:
+    """Return how many requests the newest uploads take, by the log of the stand-in of S3."""
+    listing, before = Listing(store, Settings.load()), _lines(log)
+    listing.page(Filter(), ROWS)
+    return _lines(log) - before
+
+
+def _lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n")
+
+
 def _open_all(store: UploadStore, rounds: int) -> dict[str, float]:
     """Return the median seconds of each page, over HTTP; the login is Airflow's matter, and left out."""
     app = create_app(store)
@@ -104,7 +119,7 @@ def _times(client: httpx.Client, path: str, rounds: int) -> Iterator[float]:
         yield time.perf_counter() - began
 
 
-def _report(measured: dict[tuple[str, int], dict[str, float]], rounds: int) -> Iterator[str]:
+def _report(measured: dict[tuple[str, int], dict[str, float]], requests: dict[int, int], rounds: int) -> Iterator[str]:
     columns = list(measured)
     yield "# The uploads page"
     yield ""
@@ -121,10 +136,17 @@ def _report(measured: dict[tuple[str, int], dict[str, float]], rounds: int) -> I
     yield ""
     yield "| what | wanted | measured |"
     yield "| --- | ---: | ---: |"
-    for kind in ("a folder", "S3"):
-        few, many = (measured[kind, uploads]["the newest uploads"] for uploads in (FEW, MANY))
-        yield f"| seconds until {MANY:,} uploads are open, in {kind} | at most {WANTED_SECONDS:.0f} | {many:.2f} |"
-        yield f"| the newest of {MANY:,} / of {FEW:,}, in {kind} | at most {WANTED_RATIO:.0f} | {many / few:.2f} |"
+    few, many = (measured["a folder", uploads]["the newest uploads"] for uploads in (FEW, MANY))
+    yield f"| seconds until {MANY:,} uploads are open, in a folder | at most {WANTED_SECONDS:.0f} | {many:.2f} |"
+    yield f"| the newest of {MANY:,} / of {FEW:,}, in a folder | at most {WANTED_RATIO} | {many / few:.2f} |"
+    ratio = requests[MANY] / requests[FEW]
+    yield f"| requests to S3 for the newest of {MANY:,} / of {FEW:,} | at most {WANTED_RATIO} | {ratio:.2f} |"
+    yield ""
+    yield (
+        f"The newest uploads take {requests[MANY]} requests to S3, {READERS} at a time. The stand-in answers one after "
+        f"the other, and looks through all of its keys, {MANY:,} uploads' too, for each listing: that is what its "
+        "seconds are."
+    )
 
 
 if __name__ == "__main__":
