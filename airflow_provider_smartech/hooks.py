@@ -1,24 +1,17 @@
-"""The connection to Smartech, and the one call that this provider makes."""
+"""The connection to Smartech."""
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import ssl
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
 from airflow_provider_smartech import connection_form, lineage
 from airflow_provider_smartech.account import Account
@@ -27,25 +20,17 @@ from airflow_provider_smartech.errors import (
     SmartechError,
     SmartechNotReached,
     SmartechOutcomeUnknown,
-    SmartechRefused,
-    SmartechThrottled,
 )
 from airflow_provider_smartech.parameters import BulkUploadParameters
-from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask, scrub, scrub_json
+from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_smartech.answers import Answer
 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
-
-# Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
-REFUSED_KEY = re.compile(
-    r"\b(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) (api[ _-]?)?key\b"
-    r"|\bapi[ _-]?key (is )?(invalid|wrong|incorrect|unknown|missing|expired|inactive|required|not)\b",
-    re.IGNORECASE,
-)
-DOUBTFUL = re.compile(r"api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
-
-LARGEST_ANSWER = 64 * 1024
-EXCERPT = 500
 
 
 class SmartechHook(BaseHook):
@@ -144,7 +129,7 @@ class SmartechHook(BaseHook):
             wait=wait_random_exponential(max=self.retry_wait),
             reraise=True,
         )
-        answer: _Answer = retrying(self._post, parameters.form(), secrets)
+        answer: Answer = retrying(self._ask, parameters.form(), secrets)
         return answer.requestid()
 
     def check(self) -> None:
@@ -159,7 +144,7 @@ class SmartechHook(BaseHook):
         """
         try:
             host = urlsplit(self.account.url).hostname or ""
-            return self._post({}, []).says_of_the_key(host)
+            return self._ask({}, []).says_of_the_key(host)
         except SmartechOutcomeUnknown:
             return False, f"{host} was asked, but no answer came; whether the API key is right is not known."
         except SmartechError as error:
@@ -181,128 +166,8 @@ class SmartechHook(BaseHook):
         mask([connection.password or ""])
         return Account.of(connection)
 
-    def _post(self, form: Mapping[str, str], secrets: Sequence[str]) -> _Answer:
-        url, api_key = self.account.url, self.account.api_key
-        failure: SmartechError
-        try:
-            with requests.Session() as session:
-                # A proxy would see the key of a plain request.
-                session.trust_env = url.startswith("https://")
-                with session.post(
-                    url,
-                    params={"type": "contact", "activity": "bulkupload", "apikey": api_key},
-                    data=form,
-                    # requests sets it only where there is a body.
-                    headers={"Content-Type": "application/x-www-form-urlencoded"},
-                    timeout=(self.connect_timeout, self.read_timeout),
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
-                    body = _read(response, self.read_timeout)
-            return _Answer(response.status_code, body, [api_key, *secrets])
-        except requests.RequestException as error:
-            failure = _failure(error, urlsplit(url).hostname or "")
-        # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
-        raise failure
+    def _ask(self, form: Mapping[str, str], secrets: Sequence[str]) -> Answer:
+        # Here, because DAG files import this module, and never ask.
+        from airflow_provider_smartech.client import ask
 
-
-class _Answer:
-    """What Smartech answered: ``requestid()`` returns its requestid or raises what the answer means.
-
-    ``says_of_the_key()`` reads it as the answer to a request without a file.
-    """
-
-    def __init__(self, http_status: int, body: str, secrets: list[str]) -> None:
-        self.http_status = http_status
-        self.fields = _json_object(body)
-        self.result = self.fields.get("result")
-        # Scrubbed only after it is decoded: escapes hide a secret from the search for it.
-        safe_fields = json.dumps(scrub_json(self.fields, secrets), ensure_ascii=False)
-        shown = safe_fields if self.fields else scrub(_unescaped(body), secrets)
-        self._seen: dict[str, Any] = {
-            "http_status": http_status,
-            "result": scrub(self.result, secrets)[:EXCERPT] if isinstance(self.result, str) else None,
-            "body": shown[:EXCERPT],
-        }
-
-    def requestid(self) -> str:
-        if self.http_status == 429:
-            raise SmartechThrottled("Smartech takes no more requests at the moment; try later", **self._seen)
-        if 400 <= self.http_status < 500 and self.http_status != 408:
-            raise SmartechRefused(
-                "Smartech refused the upload; check the API key, the IDC and the parameters", **self._seen
-            )
-        if not 200 <= self.http_status < 300 or not isinstance(self.result, str):
-            raise SmartechOutcomeUnknown(
-                "Smartech's answer cannot be understood; look in its panel whether the upload runs", **self._seen
-            )
-        if self.result.strip().lower() != "success":
-            raise SmartechRefused("Smartech refused the upload", **self._seen)
-        requestid = self.fields.get("requestid")
-        if not isinstance(requestid, str) or not requestid.strip():
-            raise SmartechOutcomeUnknown(
-                "Smartech answered Success without a requestid; look in its panel whether the upload runs", **self._seen
-            )
-        return requestid.strip()
-
-    def says_of_the_key(self, host: str) -> tuple[bool, str]:
-        seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
-        of_the_api, said = isinstance(self.result, str), str(self.result)
-        if of_the_api and (self.http_status in (401, 403) or REFUSED_KEY.search(said)):
-            return False, f"{host} was reached and refused the API key ({seen})."
-        if not of_the_api or self.http_status not in (200, 400, 422) or DOUBTFUL.search(said):
-            return False, (
-                f"{host} was reached, but its answer does not tell whether the API key is right ({seen}). Check the "
-                "IDC and the base URL."
-            )
-        return True, f"{host} was reached and did not refuse the API key ({seen}). The request named no file."
-
-
-def _unescaped(text: str) -> str:
-    """Undo JSON's escapes in a text that is not JSON as a whole."""
-    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), text)
-    return text.replace("\\/", "/")
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _read(response: requests.Response, seconds: float) -> str:
-    """Read a bounded answer in bounded time: requests' own time-out begins anew with every byte."""
-    deadline = time.monotonic() + seconds
-    body = b""
-    for chunk in response.iter_content(1024):
-        body += chunk
-        if len(body) > LARGEST_ANSWER or time.monotonic() > deadline:
-            raise requests.ReadTimeout
-    return body.decode(errors="replace")
-
-
-def _failure(error: requests.RequestException, host: str) -> SmartechError:
-    kind = type(error).__name__
-    if _was_never_sent(error):
-        return SmartechNotReached(
-            f"No connection to {host} came about ({kind}); nothing was sent. Check host and network"
-        )
-    return SmartechOutcomeUnknown(
-        f"The upload was sent to {host}, but no answer came ({kind}); look in Smartech's panel whether it runs"
-    )
-
-
-def _was_never_sent(error: requests.RequestException) -> bool:
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else None
-    if isinstance(reason, ProxyError):
-        # A connection that is cut after the request looks like this as well, so only the cause tells.
-        reason = reason.original_error
-        if isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed"):
-            return True
-    if isinstance(reason, SSLError):
-        # Other TLS errors may come while the answer is read.
-        return any(isinstance(detail, ssl.SSLCertVerificationError) for detail in reason.args)
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+        return ask(self.account, form, secrets, self.connect_timeout, self.read_timeout)

@@ -9,8 +9,6 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperatorLink
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
-from airflow_provider_smartech.hooks import SmartechHook
-from airflow_provider_smartech.uploads import TaskTry
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -34,6 +32,9 @@ class SmartechUploadLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page about what this task instance submitted."""
+        # Here, as below, because DAG files import this module.
+        from airflow_provider_smartech.uploads import TaskTry
+
         ids = TaskTry(
             dag_id=ti_key.dag_id,
             run_id=ti_key.run_id,
@@ -65,6 +66,8 @@ class SmartechPanelLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the connection's extra ``panel_url``; empty where there is none."""
+        from airflow_provider_smartech.hooks import SmartechHook
+
         try:
             return SmartechHook(getattr(operator, "smartech_conn_id", "")).account.panel_url or ""
         except SmartechConfigurationError:

@@ -20,14 +20,15 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
 from airflow_provider_smartech.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, mask
-from airflow_provider_smartech.submissions import OnUnknownOutcome, Submission, task_try
-from airflow_provider_smartech.uploads import Upload
-from airflow_provider_smartech.waits import Wait
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
+
+    from airflow_provider_smartech.submissions import OnUnknownOutcome, Submission
+    from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.waits import Wait
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     def execute(self, context: Context) -> Any:
         """Submit the files, or take what an earlier try submitted, and wait for them if that is asked for."""
         self._check_outlets()
-        wait = Wait(timeout=self.timeout)
+        wait = self._wait()
         submission = self._submission(context, wait)
         files = self.hosted(submission)
         uploads = [self._send(submission, file, part) for part, file in enumerate(files)]
@@ -171,7 +172,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
-        wait = Wait(timeout=self.timeout)
+        wait = self._wait()
         return self._finish(wait.resume(event), self._submission(context, wait), wait, context)
 
     def sources(self) -> OperatorLineage[Any, Any] | None:
@@ -186,7 +187,15 @@ class SmartechBaseOperator(BaseOperator, ABC):
         found.outputs = lineage.list_datasets(self._submitted)
         return found
 
+    # The imports are here, because DAG files are parsed every few seconds, and their tasks run once a night.
+    def _wait(self) -> Wait:
+        from airflow_provider_smartech.waits import Wait
+
+        return Wait(timeout=self.timeout)
+
     def _submission(self, context: Context, wait: Wait) -> Submission:
+        from airflow_provider_smartech.submissions import Submission, task_try
+
         return Submission(
             hook=SmartechHook(self.smartech_conn_id),
             store=wait.store,

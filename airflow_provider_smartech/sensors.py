@@ -18,12 +18,12 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_smartech.assets import LISTS, announce_updates, check_outlets
 from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, UploadTimeout
 from airflow_provider_smartech.links import SmartechAwaitedUploadLink
-from airflow_provider_smartech.waits import Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.waits import Wait
 
 
 class SmartechBulkUploadSensor(BaseSensorOperator):
@@ -130,6 +130,9 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         return UploadTimeout(upload.requestid, upload.record.at, self.timeout, len(upload.pingbacks))
 
     def _wait(self) -> Wait:
+        # Here, because DAG files are parsed every few seconds, and their tasks run once a night.
+        from airflow_provider_smartech.waits import Wait
+
         return Wait(timeout=timedelta(seconds=self.timeout))
 
     def _find(self, wait: Wait) -> list[Upload]:

@@ -196,7 +196,7 @@ def test_a_server_that_comes_up_meanwhile_gets_the_request_once(
         port = closed_soon.getsockname()[1]
     connection(host=f"http://127.0.0.1:{port}")
     servers: list[SandboxServer] = []
-    ask = SmartechHook._post
+    ask = SmartechHook._ask
 
     def ask_then_start(self: SmartechHook, *arguments: object) -> object:
         try:
@@ -205,7 +205,7 @@ def test_a_server_that_comes_up_meanwhile_gets_the_request_once(
             servers.append(SandboxServer(port=port, api_key=API_KEY).start())
             raise
 
-    monkeypatch.setattr(SmartechHook, "_post", ask_then_start)
+    monkeypatch.setattr(SmartechHook, "_ask", ask_then_start)
     try:
         requestid = SmartechHook().bulk_upload(csv_url)
         assert [upload["requestid"] for upload in servers[0].state.uploads()] == [requestid]

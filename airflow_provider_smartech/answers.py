@@ -1,0 +1,96 @@
+"""What Smartech's answer to a request means."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_smartech.errors import SmartechOutcomeUnknown, SmartechRefused, SmartechThrottled
+from airflow_provider_smartech.redaction import scrub, scrub_json
+
+# Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
+REFUSED_KEY = re.compile(
+    r"\b(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) (api[ _-]?)?key\b"
+    r"|\bapi[ _-]?key (is )?(invalid|wrong|incorrect|unknown|missing|expired|inactive|required|not)\b",
+    re.IGNORECASE,
+)
+DOUBTFUL = re.compile(r"api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
+
+EXCERPT = 500
+
+
+class Answer:
+    """What Smartech answered.
+
+    :param http_status: the HTTP status.
+    :param body: the text, which should be a JSON object with ``result`` and ``requestid``.
+    :param secrets: what it may repeat, and nobody may see.
+    """
+
+    def __init__(self, http_status: int, body: str, secrets: Sequence[str]) -> None:
+        self.http_status = http_status
+        self.fields = _json_object(body)
+        self.result = self.fields.get("result")
+        # Scrubbed only after it is decoded: escapes hide a secret from the search for it.
+        safe_fields = json.dumps(scrub_json(self.fields, secrets), ensure_ascii=False)
+        shown = safe_fields if self.fields else scrub(_unescaped(body), secrets)
+        self._seen: dict[str, Any] = {
+            "http_status": http_status,
+            "result": scrub(self.result, secrets)[:EXCERPT] if isinstance(self.result, str) else None,
+            "body": shown[:EXCERPT],
+        }
+
+    def requestid(self) -> str:
+        """Return the requestid of an upload that is accepted.
+
+        :raises SmartechThrottled: Smartech said "not now".
+        :raises SmartechRefused: Smartech said no.
+        :raises SmartechOutcomeUnknown: the answer says neither yes nor no.
+        """
+        if self.http_status == 429:
+            raise SmartechThrottled("Smartech takes no more requests at the moment; try later", **self._seen)
+        if 400 <= self.http_status < 500 and self.http_status != 408:
+            raise SmartechRefused(
+                "Smartech refused the upload; check the API key, the IDC and the parameters", **self._seen
+            )
+        if not 200 <= self.http_status < 300 or not isinstance(self.result, str):
+            raise SmartechOutcomeUnknown(
+                "Smartech's answer cannot be understood; look in its panel whether the upload runs", **self._seen
+            )
+        if self.result.strip().lower() != "success":
+            raise SmartechRefused("Smartech refused the upload", **self._seen)
+        requestid = self.fields.get("requestid")
+        if not isinstance(requestid, str) or not requestid.strip():
+            raise SmartechOutcomeUnknown(
+                "Smartech answered Success without a requestid; look in its panel whether the upload runs", **self._seen
+            )
+        return requestid.strip()
+
+    def says_of_the_key(self, host: str) -> tuple[bool, str]:
+        """Read it as the answer to a request without a file: whether the key is not refused, and what was seen."""
+        seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
+        of_the_api, said = isinstance(self.result, str), str(self.result)
+        if of_the_api and (self.http_status in (401, 403) or REFUSED_KEY.search(said)):
+            return False, f"{host} was reached and refused the API key ({seen})."
+        if not of_the_api or self.http_status not in (200, 400, 422) or DOUBTFUL.search(said):
+            return False, (
+                f"{host} was reached, but its answer does not tell whether the API key is right ({seen}). Check the "
+                "IDC and the base URL."
+            )
+        return True, f"{host} was reached and did not refuse the API key ({seen}). The request named no file."
+
+
+def _unescaped(text: str) -> str:
+    """Undo JSON's escapes in a text that is not JSON as a whole."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), text)
+    return text.replace("\\/", "/")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
