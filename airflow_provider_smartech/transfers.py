@@ -35,16 +35,13 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.operators import HostedFile, SmartechBaseOperator, as_timedelta
 from airflow_provider_smartech.redaction import SecretUrl
 from airflow_provider_smartech.s3_links import S3Links, UrlMode
-from airflow_provider_smartech.staging import Staging
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.submissions import task_try
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_smartech.staging import StagedFile
+    from airflow_provider_smartech.staging import StagedFile, Staging
     from airflow_provider_smartech.staging_area import StagingArea
     from airflow_provider_smartech.submissions import Submission
     from airflow_provider_smartech.uploads import TaskTry, Upload
@@ -349,6 +346,7 @@ class SqlToSmartechOperator(_S3Operator):
         return all(standing)
 
     def _stage(self, submission: Submission, links: S3Links) -> Staging:
+        from airflow_provider_smartech.staging import Staging
         from airflow_provider_smartech.staging_area import StagingArea
 
         area = StagingArea(
@@ -438,6 +436,8 @@ class SqlToSmartechOperator(_S3Operator):
     @contextmanager
     def _tidied(self, context: Context) -> Iterator[None]:
         """With ``delete_staged="always"``, remove the staged files when the task has failed for good."""
+        from airflow_provider_smartech.submissions import task_try
+
         try:
             yield
         except TaskDeferred:
@@ -453,6 +453,8 @@ class SqlToSmartechOperator(_S3Operator):
 
     def _remove_what_is_over(self, task: TaskTry, waited: bool) -> None:
         """Remove the files of this round, but none that Smartech may have taken and nobody waited for."""
+        from airflow_provider_smartech.store import UploadStore
+
         store = UploadStore.configured()
         try:
             staging = store.last_staging(task)
