@@ -13,6 +13,7 @@ import fsspec
 import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
+from s3fs import S3FileSystem
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.staging import Staging
@@ -346,6 +347,20 @@ def test_listings_do_not_pile_up_in_the_file_system_s_cache(s3_folder: str) -> N
     assert store.read(kept.key).pingbacks
     folder = ObjectStoragePath(s3_folder)
     assert [path for path in folder.fs.dircache if path.startswith(folder.path)] == []
+
+
+def test_a_file_in_s3_is_read_by_one_request(s3_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, kept, asked = UploadStore(s3_folder), record(), list[str]()
+    store.create(kept)
+    call = S3FileSystem._call_s3
+
+    async def noted(self: S3FileSystem, method: str, *arguments: object, **named: object) -> object:
+        asked.append(method)
+        return await call(self, method, *arguments, **named)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", noted)
+    assert store.has(kept.key)
+    assert asked == ["get_object"]
 
 
 def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
