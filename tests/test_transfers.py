@@ -163,7 +163,7 @@ class TestS3ToSmartech:
         ("content", "reason"),
         [
             (b"", "the object is empty"),
-            (gzip.compress(CSV), "compressed with gzip"),
+            (gzip.compress(CSV, mtime=0), "compressed with gzip"),
             (b"PAR1....PAR1", "a Parquet file"),
             ("EMAIL,NAME\n".encode("utf-16"), "encoded in UTF-16"),
             (b"EMAIL,,NAME\n", "column 2 has no name"),
