@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.standalone import free_ports
+from demo.processes import free_ports
 from tests.servers import eventually
 
 _began = time.monotonic()

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg2
 
-from demo.standalone import free_ports
+from demo.processes import free_ports
 
 START_SECONDS = 60.0
 # Nothing here outlives the server, so no disk has to be waited for.
@@ -23,34 +23,44 @@ SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "of
 
 
 class PostgresServer:
-    """PostgreSQL on a free port, with its data in a folder that is removed with it."""
+    """PostgreSQL on loopback, with its data in a folder that is removed with it. It takes any password.
 
-    user = "postgres"
-    database = "postgres"
+    :param port: where to listen; on a free port by default.
+    """
+
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
-        self.port = free_ports(1)[0]
+    def __init__(self, user: str = "postgres", database: str = "postgres", port: int | None = None) -> None:
+        self.user = user
+        self.database = database
+        self.port = port or free_ports(1)[0]
         # As root, PostgreSQL refuses to run; another user may not reach the folder that its package lies in.
         self._as: dict[str, Any] = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if not os.getuid() else {}
         self._folder = Path(tempfile.mkdtemp(prefix="smartech-postgres-"))
+        self._data = self._folder / "data"
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> PostgresServer:
         try:
-            self._start()
+            self._make()
+            self.start()
+            if self.database != "postgres":
+                self.execute(f'CREATE DATABASE "{self.database}"', database="postgres")
         except BaseException:
-            self._stop()
+            self._remove()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop()
+        self._remove()
 
     @property
     def uri(self) -> str:
         """The server as drivers other than Airflow's take it."""
-        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}"
+        return self._uri(self.database)
+
+    def _uri(self, database: str) -> str:
+        return f"postgresql://{self.user}@{self.host}:{self.port}/{database}"
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -63,9 +73,9 @@ class PostgresServer:
             "schema": self.database,
         }
 
-    def execute(self, *statements: str) -> None:
+    def execute(self, *statements: str, database: str | None = None) -> None:
         """Run statements, each in a transaction of its own."""
-        connection = psycopg2.connect(self.uri)
+        connection = psycopg2.connect(self._uri(database or self.database))
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -74,24 +84,27 @@ class PostgresServer:
         finally:
             connection.close()
 
-    def _start(self) -> None:
-        binaries = self._package() / "pginstall18" / "bin"
-        data = self._folder / "data"
-        data.mkdir(mode=0o700)
+    def _make(self) -> None:
+        self._binaries = self._package() / "pginstall18" / "bin"
+        self._data.mkdir(mode=0o700)
         if self._as:
             self._folder.chmod(0o755)
-            shutil.chown(data, "nobody", self._as["group"])
+            shutil.chown(self._data, "nobody", self._as["group"])
+        options = ["-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
         subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", self.user, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            [self._binaries / "initdb", "-D", self._data, "-U", self.user, *options],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self._folder,
             **self._as,
         )
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
         options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
-        with (self._folder / "log").open("wb") as log:
+        with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-h", self.host, "-p", str(self.port), *options],
+                [self._binaries / "postgres", "-D", self._data, "-h", self.host, "-p", str(self.port), *options],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd=self._folder,
@@ -115,7 +128,7 @@ class PostgresServer:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                psycopg2.connect(self.uri).close()
+                psycopg2.connect(self._uri("postgres")).close()
             except psycopg2.OperationalError:
                 assert self._server
                 if self._server.poll() is not None or time.monotonic() > deadline:
@@ -124,9 +137,13 @@ class PostgresServer:
             else:
                 return
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stop the server; open sessions are ended."""
         if self._server and self._server.poll() is None:
-            # A fast shutdown: open sessions are ended.
+            # A fast shutdown.
             self._server.send_signal(signal.SIGINT)
             self._server.wait(30)
+
+    def _remove(self) -> None:
+        self.stop()
         shutil.rmtree(self._folder)
