@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import Asset
 from airflow.sdk.definitions.asset import AssetUriRef
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
 from airflow_provider_smartech.connection_form import IDCS
 from airflow_provider_smartech.errors import SmartechInvalidParameter
@@ -16,14 +18,13 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from airflow.providers.common.compat.openlineage.facet import Dataset
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from airflow_provider_smartech.uploads import Upload
 
-SCHEME = "smartech"
+log = logging.getLogger(__name__)
 
-LISTS = AssetAlias("smartech_lists")
-"""Every list that an upload has updated: which one it is, is known only when the upload is complete."""
+SCHEME = "smartech"
 
 
 def create_asset(*, idc: str, listid: int, extra: dict[str, Any] | None = None) -> Asset:
@@ -74,21 +75,36 @@ def check_outlets(outlets: Iterable[object], updated: Iterable[tuple[str | None,
         )
 
 
-def announce_updates(context: Context, outlets: Iterable[object], uploads: Iterable[Upload]) -> None:
-    """Emit one asset event for each list that these uploads have updated; they are complete.
+def announce_updates(context: Context, task: BaseOperator, uploads: Iterable[Upload]) -> None:
+    """Emit one asset event for each list that these uploads have updated and that Airflow knows; they are complete.
 
-    ``outlets`` are the task's. The event's extra names the ``requestids``. Airflow keeps it only if the task succeeds.
+    Airflow knows an asset that a DAG is scheduled on, or names. The event's extra names the ``requestids``. Airflow
+    keeps it only if the task succeeds.
     """
-    updated: dict[str, tuple[Asset, list[str]]] = {}
+    updated: dict[str, list[str]] = {}
     for upload in uploads:
         record = upload.record
         if record.idc in IDCS and record.listid:
-            asset = create_asset(idc=record.idc, listid=record.listid)
-            updated.setdefault(asset.uri, (asset, []))[1].append(upload.requestid)
-    known = lists_of(outlets)
-    for uri, (asset, requestids) in updated.items():
-        if uri in known:
-            # Airflow emits an event for it anyway.
-            context["outlet_events"][known[uri]].extra["requestids"] = list(requestids)
-        else:
-            context["outlet_events"][LISTS].add(asset, extra={"requestids": list(requestids)})
+            uri = create_asset(idc=record.idc, listid=record.listid).uri
+            updated.setdefault(uri, []).append(upload.requestid)
+    named = lists_of(task.outlets)
+    for uri, requestids in updated.items():
+        outlet = named.get(uri) or AssetUriRef(uri)
+        # Not by an AssetAlias, which makes unknown ones: of tasks that do so at the same moment, Airflow fails all but
+        # one, although they have succeeded.
+        if not _is_known(context, outlet):
+            log.info("No DAG follows the asset %s, so there is no event.", uri)
+            continue
+        context["outlet_events"][outlet].extra["requestids"] = list(requestids)
+        if uri not in named:
+            task.outlets = [*task.outlets, outlet]
+
+
+def _is_known(context: Context, outlet: Asset | AssetUriRef) -> bool:
+    try:
+        _ = context["outlet_events"][outlet]
+    except AirflowRuntimeError as error:
+        if error.error.error is not ErrorType.ASSET_NOT_FOUND:
+            raise
+        return False
+    return True

@@ -14,7 +14,7 @@ from airflow.sdk import BaseOperator
 from pydantic import SecretStr
 
 from airflow_provider_smartech import lineage
-from airflow_provider_smartech.assets import LISTS, announce_updates, check_outlets, lists_of
+from airflow_provider_smartech.assets import announce_updates, check_outlets, lists_of
 from airflow_provider_smartech.errors import UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
@@ -117,8 +117,6 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.on_unknown_outcome = on_unknown_outcome
         self._submitted: Sequence[Upload] = ()
         self._check_outlets()
-        if wait_for_completion and LISTS not in self.outlets:
-            self.outlets = [*self.outlets, LISTS]
 
     @abstractmethod
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
@@ -217,7 +215,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
             log.error("%s", other)
         if failures:
             raise failures[0]
-        announce_updates(context, self.outlets, uploads)
+        announce_updates(context, self, uploads)
         return self._hand_over(uploads, submission)
 
     def _hand_over(self, uploads: Sequence[Upload], submission: Submission) -> Any:

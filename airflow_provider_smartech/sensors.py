@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_smartech.assets import LISTS, announce_updates, check_outlets
+from airflow_provider_smartech.assets import announce_updates, check_outlets
 from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, UploadTimeout
 from airflow_provider_smartech.links import SmartechAwaitedUploadLink
 
@@ -66,8 +66,6 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.requestid = requestid
         self.deferrable = deferrable
-        if LISTS not in self.outlets:
-            self.outlets = [*self.outlets, LISTS]
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -75,7 +73,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         uploads = self._find(wait)
         summaries = [wait.look(upload) for upload in uploads]
         if None not in summaries:
-            announce_updates(context, self.outlets, uploads)
+            announce_updates(context, self, uploads)
         return PokeReturnValue(is_done=None not in summaries, xcom_value=self._as_given(summaries))
 
     def execute(self, context: Context) -> Any:
@@ -96,7 +94,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
             summaries = [wait.conclude(upload) for upload in uploads]
         except UploadTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
-        announce_updates(context, self.outlets, uploads)
+        announce_updates(context, self, uploads)
         return self._as_given(summaries)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -112,7 +110,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         summaries = [wait.look(upload) for upload in uploads]
         if None in summaries:
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
-        announce_updates(context, self.outlets, uploads)
+        announce_updates(context, self, uploads)
         return self._as_given(summaries)
 
     def _execute_here(self, context: Context) -> Any:

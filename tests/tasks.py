@@ -11,9 +11,24 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.triggers.base import BaseTrigger
+
+
+class FakeOutletEvents(OutletEventAccessors):
+    """The part of a task's outlet events that asks Airflow which assets it knows: all of them, or none."""
+
+    def __init__(self, knows_assets: bool = True) -> None:
+        super().__init__()
+        self._knows_assets = knows_assets
+
+    def _get_asset_from_db(self, name: str | None = None, uri: str | None = None) -> Asset:  # type: ignore[override]
+        if uri is None or not self._knows_assets:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.ASSET_NOT_FOUND))
+        return Asset(uri)
 
 
 @dataclass
@@ -29,7 +44,7 @@ class FakeTaskInstance:
     clear_number: int = 0
     run_started: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     xcoms: dict[str, Any] = field(default_factory=dict)
-    outlet_events: OutletEventAccessors = field(default_factory=OutletEventAccessors)
+    outlet_events: FakeOutletEvents = field(default_factory=FakeOutletEvents)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))

@@ -8,12 +8,12 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import Asset
 
-from airflow_provider_smartech.assets import LISTS, convert_asset_to_openlineage, create_asset
+from airflow_provider_smartech.assets import convert_asset_to_openlineage, create_asset
 from airflow_provider_smartech.errors import SmartechInvalidParameter, UploadFailed, UploadTimeout
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from tests.tasks import FakeTaskInstance, context, run
+from tests.tasks import FakeOutletEvents, FakeTaskInstance, context, run
 
 
 @pytest.mark.parametrize("uri", ["smartech://us/33", "smartech://US/33/", "SMARTECH://us/0033", "smartech://us//33"])
@@ -46,8 +46,8 @@ def wait(requestid: Any, **arguments: Any) -> SmartechBulkUploadSensor:
 
 def updates(ti: FakeTaskInstance) -> list[tuple[str, Any]]:
     """The lists that the task says were updated, with the requestids."""
-    events = ti.outlet_events[LISTS].asset_alias_events
-    return [(event.dest_asset_key.uri, event.extra["requestids"]) for event in events]
+    assets = [asset for asset in ti.outlet_events if isinstance(asset, Asset)]
+    return [(asset.uri, ti.outlet_events[asset].extra["requestids"]) for asset in assets]
 
 
 @pytest.mark.usefixtures("receiver")
@@ -66,7 +66,6 @@ class TestUpdates:
         first, second = FakeTaskInstance(), FakeTaskInstance(task_id="wait")
         requestid = run(upload(csv_url), first)
         assert updates(first) == []
-        assert LISTS not in upload(csv_url).outlets
         run(wait(requestid), second)
         assert updates(second) == [("smartech://us/33", [requestid])]
 
@@ -113,7 +112,7 @@ class TestUpdates:
     ) -> None:
         ti = FakeTaskInstance()
         requestid = run(upload(csv_url, wait_for_completion=True, outlets=[outlet]), ti)
-        assert updates(ti) == []
+        assert [*ti.outlet_events] == [outlet]
         assert ti.outlet_events[outlet].extra == {"requestids": [requestid]}
 
     def test_a_list_as_the_outlet_of_a_task_that_does_not_wait_is_refused(self, csv_url: str) -> None:
@@ -145,5 +144,17 @@ class TestUpdates:
         with pytest.raises(SmartechInvalidParameter, match="smartech://us/34"):
             run(wait(requestid, outlets=[Asset("smartech://us/34")]), FakeTaskInstance(task_id="wait"))
 
-    def test_the_outlet_of_all_lists_is_there_once(self, csv_url: str) -> None:
-        assert upload(csv_url, wait_for_completion=True, outlets=[LISTS]).outlets == [LISTS]
+    def test_a_list_that_airflow_knows_is_an_outlet_only_when_it_was_updated(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        task = upload(csv_url, wait_for_completion=True)
+        assert task.outlets == []
+        run(task)
+        assert task.outlets == [Asset.ref(uri="smartech://us/33")]
+
+    def test_a_list_that_airflow_does_not_know_is_not_made_an_asset(self, sandbox: SandboxServer, csv_url: str) -> None:
+        # Of a list of its own, because Airflow remembers what it has asked for.
+        task = upload(csv_url, wait_for_completion=True, listid=99)
+        ti = FakeTaskInstance(outlet_events=FakeOutletEvents(False))
+        run(task, ti)
+        assert (task.outlets, updates(ti)) == ([], [])

@@ -23,6 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--api-key", default="sandbox-api-key", help="the key that it takes (default: %(default)s)")
     parser.add_argument("--primary-key", default="EMAIL", help="attribute to upsert by (default: %(default)s)")
     parser.add_argument("--database", default=":memory:", help="SQLite file for contacts (default: in memory)")
+    parser.add_argument(
+        "--repeats", type=int, default=0, help="how often to repeat a ping-back that nobody took (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repeat-seconds", type=float, default=10.0, help="the pause before each repeat (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--late-seconds", type=float, default=30.0, help="how late late things are (default: %(default)s)"
+    )
     parser.add_argument("--faults", default="", help=f"what goes wrong, of: {', '.join(Fault)} (comma-separated)")
     options = parser.parse_args(arguments)
     try:
@@ -40,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             primary_key=options.primary_key,
             faults=faults,
             database=options.database,
+            late_seconds=options.late_seconds,
+            repeats=options.repeats,
+            repeat_seconds=options.repeat_seconds,
         )
     except OSError as error:
         parser.error(f"cannot listen on {options.host}:{options.port}: {error.strerror}")

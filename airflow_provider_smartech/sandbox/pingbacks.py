@@ -38,3 +38,8 @@ def send(callback: str, said: dict[str, Any], faults: Collection[Fault]) -> str:
     except requests.RequestException as error:
         return type(error).__name__
     return f"HTTP {answer.status_code}"
+
+
+def may_be_taken_later(answer: str) -> bool:
+    """Whether what became of a ping-back is a reason to send it again."""
+    return not answer.startswith(("HTTP 2", "HTTP 3", "HTTP 4"))

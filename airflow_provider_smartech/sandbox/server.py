@@ -30,7 +30,10 @@ class SandboxServer:
     :param primary_key: the attribute by which contacts are upserted.
     :param faults: what goes wrong with every request.
     :param database: path of a SQLite file; in memory by default.
-    :param late_seconds: how long ``Fault.PINGBACK_LATE`` holds a ping-back, and ``Fault.HANG`` an answer.
+    :param late_seconds: how long ``Fault.PINGBACK_LATE`` holds a ping-back, and ``Fault.HANG`` and
+        ``Fault.ANSWER_LATE`` an answer.
+    :param repeats: how often a ping-back is sent again that nobody took. Smartech does not say whether it does that.
+    :param repeat_seconds: the pause before each time.
     """
 
     def __init__(
@@ -43,11 +46,15 @@ class SandboxServer:
         faults: Iterable[Fault] = (),
         database: str = ":memory:",
         late_seconds: float = 30.0,
+        repeats: int = 0,
+        repeat_seconds: float = 10.0,
     ) -> None:
         self.api_key = api_key
         self.primary_key = primary_key
         self.faults = frozenset(faults)
         self.late_seconds = late_seconds
+        self.repeats = repeats
+        self.repeat_seconds = repeat_seconds
         self.state = State(database)
         self._next: deque[frozenset[Fault]] = deque()
         self._released = threading.Event()
@@ -112,7 +119,7 @@ class SandboxServer:
         self.stop()
 
     def hang(self) -> None:
-        """Wait as ``Fault.HANG`` does."""
+        """Wait as ``Fault.HANG`` and ``Fault.ANSWER_LATE`` do."""
         self._stopping.wait(self.late_seconds)
 
     def accept(self, request: UploadRequest, faults: frozenset[Fault]) -> str:
@@ -145,8 +152,14 @@ class SandboxServer:
                 self._ping(requestid, request, said, faults)
 
     def _ping(self, requestid: str, request: UploadRequest, said: dict[str, Any], faults: frozenset[Fault]) -> None:
-        if request.callback:
-            self.state.add_pingback(requestid, pingbacks.send(request.callback, said, faults))
+        if not request.callback:
+            return
+        repeats = 0 if Fault.PINGBACK_ONCE in faults else self.repeats
+        for left in reversed(range(1 + repeats)):
+            answer = pingbacks.send(request.callback, said, faults)
+            self.state.add_pingback(requestid, answer)
+            if not left or not pingbacks.may_be_taken_later(answer) or self._stopping.wait(self.repeat_seconds):
+                return
 
 
 class _Server(ThreadingHTTPServer):
@@ -170,15 +183,26 @@ class _Handler(BaseHTTPRequestHandler):
             case "/sandbox/uploads":
                 self._json(200, state.uploads())
             case "/sandbox/contacts":
-                self._json(200, {"count": state.count(), "contacts": state.contacts()})
+                self._json(200, {"count": state.count(), "lists": state.lists(), "contacts": state.contacts()})
             case _:
                 self._json(404, {"result": "Not found"})
 
     def do_POST(self) -> None:
         sandbox = self.server.sandbox
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if urlsplit(self.path).path != "/apiv2":
-            return self._json(404, {"result": "Not found"})
+        match urlsplit(self.path).path:
+            case "/apiv2":
+                return self._upload(body)
+            case "/sandbox/hold":
+                sandbox.hold()
+            case "/sandbox/release":
+                sandbox.release()
+            case _:
+                return self._json(404, {"result": "Not found"})
+        return self._json(200, {"result": "Success"})
+
+    def _upload(self, body: bytes) -> None:
+        sandbox = self.server.sandbox
         try:
             request = read_request(self.path, self.headers.get("Content-Type", ""), body, sandbox.api_key)
             faults = sandbox.faults_of(request)
@@ -191,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
         requestid = sandbox.accept(request, faults)
         if Fault.CUT_AFTER in faults:
             return self._cut()
+        if Fault.ANSWER_LATE in faults:
+            sandbox.hang()
         answer = {"requestid": requestid, "result": "Success"}
         if Fault.NO_REQUESTID in faults:
             del answer["requestid"]

@@ -84,6 +84,10 @@ class State:
             return int(self._select("SELECT count(*) AS n FROM contacts")[0]["n"])
         return int(self._select("SELECT count(*) AS n FROM lists WHERE listid = ?", listid)[0]["n"])
 
+    def lists(self) -> dict[int, int]:
+        """Return the number of contacts on each list."""
+        return {row["listid"]: row["n"] for row in self._select("SELECT listid, count(*) AS n FROM lists GROUP BY 1")}
+
     def close(self) -> None:
         """Close the database."""
         with self._lock:
