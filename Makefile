@@ -6,17 +6,21 @@ AIRFLOW ?=
 DIST ?=
 PYTHON ?= python3
 CHROMIUM ?= chromium
+UPLOADS ?= 300
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(DIST),-dist)
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Airflow 3.2 does not start with newer ones of these; Airflow's own constraints hold it back.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
-SOURCES := $(shell find airflow_provider_smartech demo example_dags tests bench -type f -not -name '*.pyc') pyproject.toml README.md
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster $(ARGS)
+SOURCES := $(shell find airflow_provider_smartech bench cluster demo example_dags tests -type f -not -name '*.pyc') \
+    pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
+APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
+APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests run in there can only import the installed one.
 UNPACKED := build/sdist
 
-.PHONY: demo test check build bench screenshots chromium format clean
+.PHONY: demo test check build cluster test-cluster soak bench screenshots chromium redis docker-compose format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -31,10 +35,22 @@ check: $(INSTALLED) ## run the linters and the types
 
 build: dist/.built ## make the wheel and the source distribution, in dist/
 
-bench: $(INSTALLED) ## measure the ways from a database to S3, and the uploads page; writes bench/*.md and .png
+cluster: $(INSTALLED) redis ## run the services of docker-compose.yaml as processes; PROFILE=receiver adds that one
+	@$(BIN)/python -m cluster $(if $(PROFILE),--profile $(PROFILE))
+
+test-cluster: $(INSTALLED) redis docker-compose ## run the example DAGs and the faults on such a cluster
+	$(BIN)/python -m pytest tests/cluster $(ARGS)
+
+soak: $(INSTALLED) redis ## upload on such a cluster while it breaks at random, and balance the books; UPLOADS=300 SEED=1
+	@$(BIN)/python -m cluster.soak --uploads $(UPLOADS) $(if $(SEED),--seed $(SEED))
+
+bench: $(INSTALLED) ## measure everything; writes bench/*.md and .png
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group bench
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.imports
+	$(BIN)/python -m bench.pings
+	$(BIN)/python -m bench.waiting
 	$(BIN)/python -m bench.pages
+	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) chromium ## take the pictures in docs/ anew
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/test_ui.py
@@ -74,11 +90,16 @@ dist/.built: $(SOURCES)
 	rm -r $(UNPACKED)/airflow_provider_smartech
 	@touch $@
 
-# The tests in a browser take Debian's Chromium; CHROMIUM=/path/to/it names another one.
+# Where they are missing, Debian's: the tests in a browser take its Chromium (CHROMIUM=/path/to/it names another one),
+# the cluster takes its Redis, and the test of docker-compose.yaml its docker-compose.
 chromium:
-	@command -v $(CHROMIUM) >/dev/null || { \
-	    $(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet=2 && \
-	    $(if $(filter 0,$(shell id -u)),,sudo) apt-get install --quiet=2 --yes --no-install-recommends chromium fonts-dejavu-core; }
+	@command -v $(CHROMIUM) >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) chromium fonts-dejavu-core; }
+
+redis:
+	@command -v redis-server >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) redis-server; }
+
+docker-compose:
+	@command -v docker-compose >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) docker-compose; }
 
 clean: ## remove what make made
 	rm -rf .venv* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

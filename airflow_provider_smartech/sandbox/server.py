@@ -105,11 +105,11 @@ class SandboxServer:
         return self.faults | queued | faults_of(request.path)
 
     def release(self) -> None:
-        """Send the ping-backs that ``Fault.PINGBACK_LATE`` holds."""
+        """Let what is late come, the ping-backs and answers that are held."""
         self._released.set()
 
     def hold(self) -> None:
-        """Let ``Fault.PINGBACK_LATE`` hold ping-backs again."""
+        """Let what is late be held again."""
         self._released.clear()
 
     def __enter__(self) -> SandboxServer:
@@ -120,7 +120,7 @@ class SandboxServer:
 
     def hang(self) -> None:
         """Wait as ``Fault.HANG`` and ``Fault.ANSWER_LATE`` do."""
-        self._stopping.wait(self.late_seconds)
+        self._released.wait(self.late_seconds)
 
     def accept(self, request: UploadRequest, faults: frozenset[Fault]) -> str:
         """Take an upload, load it in the background and return its requestid."""

@@ -1,0 +1,270 @@
+"""The fourth part of ``make bench``: ping-backs a second, beside a bare route that does the same writes; and junk."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import uvicorn
+from fastapi import FastAPI
+
+from airflow_provider_smartech.receiver import LARGEST_PINGBACK, create_app
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
+from bench.parts import moto, say
+from bench.ways import s3_client
+from demo.processes import free_ports
+from tests.servers import eventually
+
+REPORT = Path(__file__).with_name("pings.md")
+BUCKET = "pings"
+UPLOADS = 200
+SENDERS = 16
+SECONDS = 10.0
+ROUNDS = 3
+JUNK = 10_000
+WANTED = 0.8
+PAYLOAD = json.dumps({"requestid": "0" * 32, "status": "completed", "total": 1000, "accepted": 1000}).encode()
+TELL = "Content-Type: application/json\r\n"
+
+
+def bare(store: UploadStore) -> FastAPI:
+    """A route that writes what the receiver writes, and looks at nothing."""
+    app = FastAPI()
+
+    @app.post("/pingback/{upload_id}")
+    def keep(upload_id: str) -> dict[str, str]:
+        store.add_pingback(str(key_of(upload_id)), PingBack(payload={"status": "completed"}))
+        return {"status": "stored"}
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app
+
+
+APPS = {"receiver": create_app, "bare route": bare}
+
+
+def main() -> None:
+    """Measure both apps over both stores, then the receiver under junk, and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pings")
+    parser.add_argument("--serve", nargs=3, metavar=("APP", "STORE", "PORT"), help="for the process of a server")
+    options = parser.parse_args()
+    if options.serve:
+        name, url, port = options.serve
+        uvicorn.run(APPS[name](UploadStore(url)), port=int(port), access_log=False, log_level="error")
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
+        s3 = stack.enter_context(moto(folder))
+        extra = {"endpoint_url": s3, "region_name": "us-east-1"}
+        connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
+        os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
+        os.environ["BENCH_S3"] = s3
+        s3_client().create_bucket(Bucket=BUCKET)
+        stores = {"a folder": f"file://{folder}/store", "S3": f"s3://bench_s3@{BUCKET}/store"}
+        rates = {where: _rates(url) for where, url in stores.items()}
+        for where, found in rates.items():
+            say(f"{where}: {found}")
+        junk = _junk(stores["a folder"], folder / "store")
+        say(f"junk: {junk}")
+    REPORT.write_text("\n".join(_report(rates, junk)) + "\n", "utf-8")
+
+
+def _rates(url: str) -> dict[str, float]:
+    """Return the ping-backs a second of each app; rounds in turn, so that what slows the machine slows both."""
+    ids = _submit(UploadStore(url))
+    found: dict[str, list[float]] = {name: [] for name in APPS}
+    for _ in range(ROUNDS):
+        for name in APPS:
+            with _serving(name, url) as (address, _process):
+                asyncio.run(_send(address, ids, 1.0))
+                found[name].append(asyncio.run(_send(address, ids, SECONDS)))
+    return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def _submit(store: UploadStore) -> list[str]:
+    ids = [new_upload_id() for _ in range(UPLOADS)]
+    for upload_id in ids:
+        key = str(key_of(upload_id))
+        store.create(Record(key=key, path="https://x.example/contacts.csv", smartech_conn_id="c", tracked=True))
+    return ids
+
+
+@contextmanager
+def _serving(name: str, url: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Run an app in a process of its own."""
+    [port] = free_ports(1)
+    process = subprocess.Popen([sys.executable, "-m", "bench.pings", "--serve", name, url, str(port)])
+    address = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: _answers(address), 60)
+        yield address, psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+async def _send(address: str, ids: Sequence[str], seconds: float) -> float:
+    """Call back from several connections at once for a time, and return how many were acknowledged each second."""
+    began = time.monotonic()
+    counts = await asyncio.gather(*(_sender(address, ids, began + seconds) for _ in range(SENDERS)))
+    return sum(counts) / (time.monotonic() - began)
+
+
+async def _sender(address: str, ids: Sequence[str], until: float) -> int:
+    # By hand, because a client library would need more of the machine than the server.
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+    taken = 0
+    while time.monotonic() < until:
+        writer.write(_request(random.choice(ids), PAYLOAD))
+        status = await _status(reader)
+        assert status == 200, status
+        taken += 1
+    writer.close()
+    return taken
+
+
+def _request(upload_id: str, body: bytes, headers: str = TELL) -> bytes:
+    head = f"POST /pingback/{upload_id} HTTP/1.1\r\nHost: bench\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length:")[2].split("\r\n", 1)[0])
+    await reader.readexactly(length)
+    return int(head.split()[1])
+
+
+def _junk(url: str, folder: Path) -> dict[str, float | str]:
+    """Send what nobody should, and return how the receiver is afterwards."""
+    ids = _submit(UploadStore(url))
+    with _serving("receiver", url) as (address, process):
+        asyncio.run(_send(address, ids, 1.0))
+        files, rate = sum(1 for _ in folder.rglob("*")), asyncio.run(_send(address, ids, SECONDS))
+        files = sum(1 for _ in folder.rglob("*"))
+        asyncio.run(_send_junk(address, ids, JUNK // 10))
+        memory = process.memory_info().rss
+        statuses = asyncio.run(_send_junk(address, ids, JUNK))
+        grown = process.memory_info().rss - memory
+        written = sum(1 for _ in folder.rglob("*")) - files
+        after = asyncio.run(_send(address, ids, SECONDS))
+        healthy = _answers(address)
+    answers = ", ".join(f"{number:,} × {what}" for what, number in sorted(statuses.items(), key=str))
+    return {
+        "answers": answers,
+        "grown": grown / 1e6,
+        "written": written,
+        "healthy": "yes" if healthy else "no",
+        "rate": after / rate,
+    }
+
+
+async def _send_junk(address: str, ids: Sequence[str], number: int) -> Counter[str]:
+    queue = iter(range(number))
+    found: Counter[str] = Counter()
+
+    async def sender() -> None:
+        for which in queue:
+            found[await _one_piece(address, ids, which)] += 1
+
+    await asyncio.gather(*(sender() for _ in range(SENDERS)))
+    return found
+
+
+async def _one_piece(address: str, ids: Sequence[str], which: int) -> str:
+    """Send one piece of junk and return what was answered; none of it belongs to an upload."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+    unknown, known = secrets.token_urlsafe(32), random.choice(ids)
+    try:
+        match which % 8:
+            case 0:
+                writer.write(_request(unknown, PAYLOAD))
+            case 1:
+                writer.write(_request("../../etc/passwd", PAYLOAD))
+            case 2:
+                writer.write(_request(known[:-1] + "%00", PAYLOAD))
+            case 3:
+                writer.write(_request(known, b"x" * (LARGEST_PINGBACK + 1)))
+            case 4:
+                # Says that it is short and is not, or is endless.
+                head = f"POST /pingback/{known} HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n"
+                writer.write(head.encode() + b"10000\r\n" + b"x" * 65536 + b"\r\n" + b"10000\r\n" + b"x" * 65536)
+            case 5:
+                # A slow one, which goes away in the middle.
+                writer.write(_request(known, PAYLOAD)[:-20])
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                return "went away"
+            case 6:
+                writer.write(
+                    _request(unknown, b"\xff\xfe\x00" * 1000, "Content-Type: application/json; charset=nope\r\n")
+                )
+            case _:
+                writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01 not http at all\r\n\r\n")
+        return f"HTTP {await _status(reader)}"
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return "cut"
+    finally:
+        writer.close()
+
+
+def _report(rates: dict[str, dict[str, float]], junk: dict[str, float | str]) -> Iterator[str]:
+    yield "# Ping-backs"
+    yield ""
+    yield (
+        f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores, which the senders and the "
+        f"stand-in of S3 share. Ping-backs a second that were kept before they were acknowledged, from {SENDERS} "
+        f"connections at once to one process; medians of {ROUNDS} runs of {SECONDS:.0f} s. The bare route writes the "
+        "same two files, and neither looks whether the upload is known nor reads what was sent."
+    )
+    yield ""
+    yield "| store | receiver | bare route | wanted | measured |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for where, found in rates.items():
+        ours, peer = found["receiver"], found["bare route"]
+        yield f"| {where} | {ours:,.0f} | {peer:,.0f} | at least {WANTED} | {ours / peer:.2f} |"
+    yield ""
+    yield (
+        f"Then {JUNK:,} requests that no Smartech would send: unknown and malformed ids, bodies that are too large or "
+        "endless, slow ones that go away, wrong encodings, no HTTP at all."
+    )
+    yield ""
+    yield "| what | wanted | measured |"
+    yield "| --- | ---: | ---: |"
+    yield f"| answers | | {junk['answers']} |"
+    yield f"| files written | 0 | {junk['written']} |"
+    yield f"| memory, MB more than after the first {JUNK // 10:,} | at most 5 | {junk['grown']:.1f} |"
+    yield f"| healthy | yes | {junk['healthy']} |"
+    yield f"| ping-backs a second, afterwards / before | at least 0.9 | {junk['rate']:.2f} |"
+
+
+if __name__ == "__main__":
+    main()

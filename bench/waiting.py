@@ -1,0 +1,216 @@
+"""The third part of ``make bench``: what waiting costs one triggerer process, however many triggers wait in it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.storage import Storage
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
+from airflow_provider_smartech.uploads import Answer, PingBack, Record, key_of, new_upload_id
+from bench.pages import fill
+from bench.parts import moto, say
+from bench.ways import s3_client
+
+REPORT = Path(__file__).with_name("waiting.md")
+INTERVAL = 10.0
+WAITING = (1, 100, 1_000, 5_000)
+OLD_UPLOADS = 100_000
+PINGBACKS = 100
+# The time in which requests and CPU are counted: six rounds.
+WINDOW = 60.0
+LAG_STEP = 0.01
+# A listing, the record and the answer.
+FIRST_LOOK = 3
+BUCKET = "waiting"
+
+
+class SelfPollingTrigger(SmartechBulkUploadTrigger):
+    """Waits as triggers do that each poll for themselves: look, sleep, look again."""
+
+    async def run(self) -> AsyncIterator[Any]:
+        """Wait."""
+        settings = Settings.load()
+        store = UploadStore(settings.upload_store)
+        # Apart in time, as tasks that were deferred one after the other.
+        await asyncio.sleep(random.uniform(0, INTERVAL))
+        while True:
+            upload = await sync_to_async(store.read, thread_sensitive=False)(self.keys[0])
+            if upload.progress(settings.statuses, settings.pingbacks_expected).state.ended:
+                break
+            await asyncio.sleep(INTERVAL)
+        yield self.keys
+
+
+KINDS = {"one shared look": SmartechBulkUploadTrigger, "each polls by itself": SelfPollingTrigger}
+
+
+def main() -> None:
+    """Measure every number of waiting triggers, each in a process of its own, and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.waiting")
+    parser.add_argument("--measure", nargs=2, metavar=("KIND", "WAITING"), help="one number, for the process itself")
+    parser.add_argument("--old-uploads", type=int, default=OLD_UPLOADS)
+    options = parser.parse_args()
+    if options.measure:
+        kind, waiting = options.measure
+        print(json.dumps(asyncio.run(_measure(KINDS[kind], int(waiting)))))
+        return
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
+        s3 = stack.enter_context(moto(folder))
+        extra = {"endpoint_url": s3, "region_name": "us-east-1"}
+        connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
+        os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
+        os.environ["BENCH_S3"] = s3
+        s3_client().create_bucket(Bucket=BUCKET)
+        for kind in KINDS:
+            rows += [_row(kind, "a folder", f"file://{folder}/{waiting}", waiting) for waiting in WAITING]
+        kind, many = next(iter(KINDS)), WAITING[-1]
+        rows += [
+            _row(kind, "S3", f"s3://bench_s3@{BUCKET}/{waiting}", waiting) for waiting in (WAITING[0], WAITING[-2])
+        ]
+        say(f"keeping {options.old_uploads:,} old uploads")
+        fill(UploadStore(f"file://{folder}/old"), options.old_uploads)
+        rows.append(_row(kind, f"a folder with {options.old_uploads:,} old uploads", f"file://{folder}/old", many))
+    REPORT.write_text("\n".join(_report(rows)) + "\n", "utf-8")
+
+
+def _row(kind: str, where: str, store: str, waiting: int) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "AIRFLOW__SMARTECH__UPLOAD_STORE": store,
+        "AIRFLOW__SMARTECH__POLL_INTERVAL": str(INTERVAL),
+    }
+    command = [sys.executable, "-m", "bench.waiting", "--measure", kind, str(waiting)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    measured = json.loads(done.stdout.splitlines()[-1])
+    say(f"{kind}, {waiting:,} waiting, {where}: {measured}")
+    return {"kind": kind, "waiting": waiting, "where": where, **measured}
+
+
+async def _measure(kind: type[SmartechBulkUploadTrigger], waiting: int) -> dict[str, float]:
+    store = UploadStore.configured()
+    keys = await sync_to_async(_submit, thread_sensitive=False)(store, waiting)
+    requests = _count_requests()
+    ended: dict[str, float] = {}
+    deadline = datetime.now(UTC).timestamp() + 3600
+    tasks = {key: asyncio.create_task(_wait_for(kind([key], deadline), key, ended)) for key in keys}
+    while requests["n"] < FIRST_LOOK * waiting:  # noqa: ASYNC110 - counted in other threads
+        await asyncio.sleep(1)
+    await asyncio.sleep(INTERVAL)
+    lags: list[float] = []
+    lag = asyncio.create_task(_watch(lags))
+    began, cpu, counted = time.monotonic(), time.process_time(), requests["n"]
+    await asyncio.sleep(WINDOW)
+    minutes = (time.monotonic() - began) / 60
+    quiet = {
+        "requests": (requests["n"] - counted) / minutes,
+        "cpu": (time.process_time() - cpu) / minutes,
+        "lag": _percentile(lags, 0.99),
+    }
+    called = await _call_back(store, random.Random(1).sample(keys, min(PINGBACKS, len(keys))))
+    await asyncio.gather(*(tasks[key] for key in called))
+    for task in (lag, *tasks.values()):
+        task.cancel()
+    return {**quiet, "detected": _percentile([ended[key] - at for key, at in called.items()], 0.95)}
+
+
+async def _wait_for(trigger: SmartechBulkUploadTrigger, key: str, ended: dict[str, float]) -> None:
+    async for _ in trigger.run():
+        ended[key] = time.time()
+
+
+async def _watch(lags: list[float]) -> None:
+    """Measure how much later than asked for the event loop comes back."""
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(LAG_STEP)
+        lags.append(time.perf_counter() - began - LAG_STEP)
+
+
+async def _call_back(store: UploadStore, keys: list[str]) -> dict[str, float]:
+    """Keep ping-backs, one after the other during two intervals; return when each was there."""
+    called = {}
+    for key in keys:
+        await sync_to_async(store.add_pingback, thread_sensitive=False)(key, PingBack(payload={"status": "completed"}))
+        called[key] = time.time()
+        await asyncio.sleep(2 * INTERVAL / len(keys))
+    return called
+
+
+def _submit(store: UploadStore, waiting: int) -> list[str]:
+    keys = []
+    for number in range(waiting):
+        key = str(key_of(new_upload_id()))
+        store.create(Record(key=key, path="https://x.example/contacts.csv", smartech_conn_id="c", tracked=True))
+        store.answered(key, Answer(outcome="accepted", requestid=f"r{number}"))
+        keys.append(key)
+    return keys
+
+
+def _count_requests() -> dict[str, int]:
+    """Count what the store asks its storage for; in S3, each is one request."""
+    count = {"n": 0}
+    for name in ("names", "read"):
+        method = getattr(Storage, name)
+
+        def counted(self: Storage, what: str, method: Any = method) -> Any:
+            count["n"] += 1
+            return method(self, what)
+
+        setattr(Storage, name, counted)
+    return count
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def _report(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "# Waiting"
+    yield ""
+    yield (
+        f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores. Triggers in one process and "
+        f"on one event loop, as in a triggerer, with a poll interval of {INTERVAL:.0f} s, when all have looked once. "
+        "Beside them, triggers that each poll by themselves, as other providers' do. A request is one for a file or "
+        f"for a listing. The lag is how late the event loop comes back; detection is from the kept ping-back to the "
+        f"trigger's event, of {PINGBACKS} ping-backs."
+    )
+    yield ""
+    yield "| waiting | store | triggers | requests a minute | CPU seconds a minute | lag p99, ms | detection p95, s |"
+    yield "| ---: | --- | --- | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        yield (
+            f"| {row['waiting']:,} | {row['where']} | {row['kind']} | {row['requests']:,.0f} | {row['cpu']:.2f} | "
+            f"{row['lag'] * 1000:.1f} | {row['detected']:.1f} |"
+        )
+    yield ""
+    one, many, old = rows[0], rows[len(WAITING) - 1], rows[-1]
+    yield "| what | wanted | measured |"
+    yield "| --- | ---: | ---: |"
+    for name, row in ((f"{WAITING[-1]:,} waiting", many), (f"{WAITING[-1]:,} waiting, {old['where']}", old)):
+        yield f"| requests, {name} / 1 waiting | at most 1.1 | {row['requests'] / one['requests']:.2f} |"
+        yield f"| CPU seconds a minute, {name} | at most 1 | {row['cpu']:.2f} |"
+        yield f"| lag p99 in ms, {name} | under 20 | {row['lag'] * 1000:.1f} |"
+        yield f"| detection p95 in s, {name} | at most {INTERVAL + 1:.0f} | {row['detected']:.1f} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The books of many uploads: what the sandbox took, what the store holds and what Airflow says must agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_smartech.statuses import Statuses
+from airflow_provider_smartech.uploads import State, Upload
+
+# Of these, Smartech may or may not have taken the upload.
+UNKNOWN = frozenset({State.SUBMITTING, State.OUTCOME_UNKNOWN})
+WARNING = "Submitting it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One CSV: its task's ``state`` and ``log``, the store's ``uploads`` in their order, and what the sandbox took."""
+
+    path: str
+    state: str | None
+    log: str
+    uploads: Sequence[Upload]
+    taken: Sequence[dict[str, Any]]
+    words: Statuses = field(repr=False)
+
+    def differences(self) -> Iterator[str]:
+        """Yield what does not agree."""
+        states = [self._state(upload) for upload in self.uploads]
+        known = [found for upload in self.uploads for found in self._taken(upload)]
+        open_records = [upload for upload in self.uploads if not self._taken(upload)]
+        stray = len(self.taken) - len({found["requestid"] for found in known})
+        if self.state not in ("success", "failed"):
+            yield f"the task has not ended: {self.state}"
+        if len(self.taken) > len(self.uploads):
+            yield f"{len(self.taken)} uploads were taken, but only {len(self.uploads)} are recorded"
+        if stray > sum(self._answer(upload) in UNKNOWN for upload in open_records):
+            yield f"{stray} uploads were taken of which no record tells"
+        for upload in self.uploads:
+            if upload.answer and upload.answer.outcome == "accepted" and not self._taken(upload):
+                yield f"{upload.requestid} is recorded as accepted, and was not taken"
+        doubtful = [upload for upload in self.uploads[:-1] if not self._surely_failed(upload)]
+        for upload in doubtful:
+            if self._answer(upload) is State.ACCEPTED and not upload.handover:
+                yield f"{upload.requestid} was accepted, nobody stopped waiting for it, and it was sent again"
+        if len(doubtful) > self.log.count(WARNING):
+            yield f"{len(doubtful)} doubtful uploads were sent again, {self.log.count(WARNING)} with a warning"
+        if self.state == "success" and states[-1:] != [State.COMPLETED]:
+            yield f"the task is green, but its uploads are {states}"
+        if self.state == "success" and not any(found["state"] == "completed" and found["accepted"] for found in known):
+            yield "the task is green, but the sandbox has not loaded its contacts"
+
+    def _state(self, upload: Upload) -> State:
+        return upload.progress(self.words, 1).state
+
+    def _surely_failed(self, upload: Upload) -> bool:
+        return State.FAILED is self._state(upload) or State.NOT_ACCEPTED is self._answer(upload)
+
+    def _answer(self, upload: Upload) -> State:
+        """Return the state as the request's answer alone tells it."""
+        return upload.model_copy(update={"pingbacks": ()}).progress(self.words, 1).state
+
+    def _taken(self, upload: Upload) -> list[dict[str, Any]]:
+        """Return what the sandbox took as this upload: by the answer, or by a ping-back that names it."""
+        payloads = [pingback.payload for pingback in upload.pingbacks]
+        named = [payload.get("requestid") for payload in payloads if isinstance(payload, dict)]
+        named += [upload.answer.requestid] if upload.answer else []
+        return [found for found in self.taken if found["requestid"] in named]
+
+
+def summary(accounts: Sequence[Account]) -> str:
+    """Return what became of the uploads, in one line."""
+    tasks = Counter(str(account.state) for account in accounts)
+    records = Counter(account._state(upload).value for account in accounts for upload in account.uploads)
+    taken = sum(len(account.taken) for account in accounts)
+    counted = (", ".join(f"{number} {what}" for what, number in counts.most_common()) for counts in (tasks, records))
+    return "tasks: {}; records: {}; taken by the sandbox: {}".format(*counted, taken)

@@ -1,0 +1,22 @@
+"""A short soak: random faults and kills, and the books balance."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.books import summary
+from cluster.soak import Soak
+from tests.cluster.conftest import World
+
+pytestmark = pytest.mark.airflow
+
+UPLOADS = 24
+SEED = 20261
+
+
+def test_after_random_faults_and_kills_every_upload_is_accounted_for(world: World) -> None:
+    world.tell_sandbox("release")
+    soak = Soak(world.cluster, world.s3, world.hosted, world.url, SEED, print)
+    accounts = soak.run(UPLOADS)
+    assert [text for account in accounts for text in account.differences()] == [], summary(accounts)
+    assert {account.state for account in accounts} == {"success", "failed"}

@@ -1,0 +1,93 @@
+"""The books of a soak do not balance by themselves: each thing that must not happen is a difference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.uploads import (
+    Answer,
+    Handover,
+    PingBack,
+    Record,
+    TaskTry,
+    Upload,
+    key_of,
+    new_upload_id,
+)
+from cluster.books import WARNING, Account
+
+TASK = TaskTry(dag_id="soak", run_id="r", task_id="upload", try_number=1, max_tries=1)
+
+
+def upload(requestid: str | None, status: str | None = None, **fields: Any) -> Upload:
+    """An upload with this answer, whose ping-back says this."""
+    answer = Answer(outcome="accepted", requestid=requestid) if requestid else Answer(outcome="unknown")
+    record = Record(key=str(key_of(new_upload_id())), path="https://x/1.csv", smartech_conn_id="c", tracked=True)
+    pingbacks = (PingBack(payload={"requestid": requestid, "status": status}),) if status else ()
+    return Upload(**{"record": record, "answer": answer, "pingbacks": pingbacks, **fields})
+
+
+def taken(requestid: str, state: str = "completed", accepted: int = 1) -> dict[str, Any]:
+    return {"requestid": requestid, "state": state, "accepted": accepted}
+
+
+def differences(state: str | None, uploads: list[Upload], found: list[dict[str, Any]], log: str = "") -> list[str]:
+    words = Settings.load().statuses
+    account = Account(path="https://x/1.csv", state=state, log=log, uploads=uploads, taken=found, words=words)
+    return list(account.differences())
+
+
+@pytest.mark.parametrize(
+    ("state", "uploads", "found", "log"),
+    [
+        ("success", [upload("a", "completed")], [taken("a")], ""),
+        ("success", [upload("a", "failed"), upload("b", "completed")], [taken("a", "failed"), taken("b")], ""),
+        ("success", [upload(None), upload("b", "completed")], [taken("a"), taken("b")], WARNING),
+        ("failed", [upload("a")], [taken("a")], ""),
+        ("failed", [upload(None)], [taken("a")], ""),
+        ("failed", [upload(None)], [], ""),
+    ],
+)
+def test_what_may_happen_balances(state: str, uploads: list[Upload], found: list[dict[str, Any]], log: str) -> None:
+    assert differences(state, uploads, found, log) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "uploads", "found", "log", "difference"),
+    [
+        (None, [upload("a")], [taken("a")], "", "has not ended"),
+        ("running", [upload("a")], [taken("a")], "", "has not ended"),
+        ("failed", [], [taken("a")], "", "only 0 are recorded"),
+        ("failed", [upload("b")], [taken("a")], "", "of which no record tells"),
+        ("failed", [upload("a")], [], "", "was not taken"),
+        ("success", [upload("a")], [taken("a")], "", "green, but its uploads are"),
+        ("success", [upload("a", "completed")], [taken("a", accepted=0)], "", "has not loaded"),
+        ("success", [upload("a", "completed")], [taken("a", "failed")], "", "has not loaded"),
+        ("success", [], [], "", "green, but its uploads are"),
+        (
+            "success",
+            [upload("a"), upload("b", "completed")],
+            [taken("a"), taken("b")],
+            WARNING,
+            "nobody stopped waiting",
+        ),
+        (
+            "success",
+            [
+                upload("a", handover=Handover(reason="not completed", task=TASK)),
+                upload("b", "completed"),
+            ],
+            [taken("a"), taken("b")],
+            "",
+            "0 with a warning",
+        ),
+        ("success", [upload(None), upload("b", "completed")], [taken("a"), taken("b")], "", "0 with a warning"),
+    ],
+)
+def test_what_must_not_happen_is_a_difference(
+    state: str | None, uploads: list[Upload], found: list[dict[str, Any]], log: str, difference: str
+) -> None:
+    assert any(difference in text for text in differences(state, uploads, found, log))
