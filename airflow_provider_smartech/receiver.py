@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
@@ -69,7 +70,8 @@ def create_app(store: UploadStore) -> FastAPI:
     return app
 
 
-def _key(upload_id: str) -> str:
+# Not a plain function, which would cost a change of threads.
+async def _key(upload_id: str) -> str:
     key = key_of(upload_id)
     if key is None:
         raise HTTPException(404)
@@ -77,15 +79,24 @@ def _key(upload_id: str) -> str:
 
 
 async def _payload(request: Request, key: Annotated[str, Depends(_key)]) -> Any:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_PINGBACK:
-            raise HTTPException(413)
+    body = await _body(request)
     content_type = request.headers.get("Content-Type", "").lower()
     if content_type.startswith("multipart/form-data"):
-        return storable(await _multipart(request, bytes(body)))
-    return read_payload(bytes(body), is_form=content_type.startswith("application/x-www-form-urlencoded"))
+        return storable(await _multipart(request, body))
+    return read_payload(body, is_form=content_type.startswith("application/x-www-form-urlencoded"))
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_PINGBACK:
+                raise HTTPException(413)
+    except ClientDisconnect:
+        # Nobody hears this, but the log would be full of it.
+        raise HTTPException(400) from None
+    return bytes(body)
 
 
 async def _multipart(request: Request, body: bytes) -> Any:

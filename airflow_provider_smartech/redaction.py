@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
@@ -67,21 +67,29 @@ def _cut(url: re.Match[str]) -> str:
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """Return the text with each secret, raw or percent-encoded, replaced, and without the queries of URLs."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        for form in _forms(secret):
+    return _scrub(text, _all_forms(secrets))
+
+
+def _scrub(text: str, forms: Iterable[str]) -> str:
+    for form in forms:
+        # A pattern of its own for each secret takes long to compile, and is hardly ever needed.
+        if not text.isascii() or not form.isascii() or form.lower() in text.lower():
             text = re.sub(re.escape(form), HIDDEN, text, flags=re.IGNORECASE)
     return without_queries(text)
 
 
 def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
     """Return a JSON value with every string in it, keys included, scrubbed."""
-    secrets = list(secrets)
+    return _scrub_json(value, _all_forms(secrets))
+
+
+def _scrub_json(value: Any, forms: Sequence[str]) -> Any:
     if isinstance(value, str):
-        return scrub(value, secrets)
+        return _scrub(value, forms)
     if isinstance(value, list):
-        return [scrub_json(item, secrets) for item in value]
+        return [_scrub_json(item, forms) for item in value]
     if isinstance(value, dict):
-        return gathered((scrub(str(key), secrets), scrub_json(item, secrets)) for key, item in value.items())
+        return gathered((_scrub(str(key), forms), _scrub_json(item, forms)) for key, item in value.items())
     return value
 
 
@@ -105,6 +113,11 @@ def mask(secrets: Iterable[str]) -> None:
     forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
     for form in forms | set(map(_lower_escapes, forms)):
         mask_secret(form)
+
+
+def _all_forms(secrets: Iterable[str]) -> list[str]:
+    """Return what secrets may look like, the longer ones first."""
+    return [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
 
 
 def _forms(secret: str) -> set[str]:

@@ -65,7 +65,8 @@ class Storage:
     def read(self, name: str) -> bytes | None:
         """Return a file, None if it is not there."""
         with self._answering(), suppress(FileNotFoundError):
-            return self._content(self._path(name))
+            path = self._path(name)
+            return Path(path).read_bytes() if self._is_local else self._content(path)
         return None
 
     def _content(self, path: str) -> bytes:
