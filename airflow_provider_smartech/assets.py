@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
-from airflow.sdk.definitions.asset import AssetUriRef
+from airflow.sdk.definitions.asset import AssetNameRef, AssetUniqueKey, AssetUriRef
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
 from airflow_provider_smartech.connection_form import IDCS
@@ -78,8 +78,8 @@ def check_outlets(outlets: Iterable[object], updated: Iterable[tuple[str | None,
 def announce_updates(context: Context, task: BaseOperator, uploads: Iterable[Upload]) -> None:
     """Emit one asset event for each list that these uploads have updated and that Airflow knows; they are complete.
 
-    Airflow knows an asset that a DAG is scheduled on, or names. The event's extra names the ``requestids``. Airflow
-    keeps it only if the task succeeds.
+    Airflow knows an asset that an ``Asset`` in a DAG names. The event's extra names the ``requestids``. Airflow keeps it
+    only if the task succeeds.
     """
     updated: dict[str, list[str]] = {}
     for upload in uploads:
@@ -87,20 +87,27 @@ def announce_updates(context: Context, task: BaseOperator, uploads: Iterable[Upl
         if record.idc in IDCS and record.listid:
             uri = create_asset(idc=record.idc, listid=record.listid).uri
             updated.setdefault(uri, []).append(upload.requestid)
-    named = lists_of(task.outlets)
+    named = lists_of(task.outlets) | _by_name(context, task.outlets)
     for uri, requestids in updated.items():
         outlet = named.get(uri) or AssetUriRef(uri)
         # Not by an AssetAlias, which makes unknown ones: of tasks that do so at the same moment, Airflow fails all but
         # one, although they have succeeded.
         if not _is_known(context, outlet):
-            log.info("No DAG follows the asset %s, so there is no event.", uri)
+            log.info("Airflow knows no asset %s, so there is no event: no DAG names Asset(%r).", uri, uri)
             continue
         context["outlet_events"][outlet].extra["requestids"] = list(requestids)
         if uri not in named:
             task.outlets = [*task.outlets, outlet]
 
 
-def _is_known(context: Context, outlet: Asset | AssetUriRef) -> bool:
+def _by_name(context: Context, outlets: Iterable[object]) -> dict[str, AssetNameRef]:
+    """Return the outlets that are given by an asset's name alone, by their URIs."""
+    found = [outlet for outlet in outlets if isinstance(outlet, AssetNameRef) and _is_known(context, outlet)]
+    keys = {outlet: context["outlet_events"][outlet].key for outlet in found}
+    return {key.uri: outlet for outlet, key in keys.items() if isinstance(key, AssetUniqueKey)}
+
+
+def _is_known(context: Context, outlet: Asset | AssetNameRef | AssetUriRef) -> bool:
     try:
         _ = context["outlet_events"][outlet]
     except AirflowRuntimeError as error:

@@ -243,8 +243,8 @@ def _report(rates: dict[str, dict[str, float]], junk: dict[str, float | str]) ->
         f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores, which the senders and the "
         f"stand-in of S3 share. Ping-backs a second that were kept before they were acknowledged, from {SENDERS} "
         f"connections at once to one process; medians of {ROUNDS} runs of {SECONDS:.0f} s. The bare route writes the "
-        "same two files, and neither looks whether the upload is known nor reads what was sent. On S3 that look is a third "
-        "request, of which the stand-in, answering one after the other, has most of the work."
+        "same two files, and neither looks whether the upload is known nor reads what was sent. On S3 that look is a "
+        "third request, of which the stand-in, answering one after the other, has most of the work."
     )
     yield ""
     yield "| store | receiver | bare route | wanted | measured |"

@@ -17,9 +17,13 @@ WARNING = "Submitting it again"
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One CSV: its task's ``state`` and ``log``, the store's ``uploads`` in their order, and what the sandbox took."""
+    """One CSV: its task's ``state`` and ``log``, the store's ``uploads`` in their order, and what the sandbox took.
+
+    ``fault`` is what the sandbox did wrong, if it did.
+    """
 
     path: str
+    fault: str | None
     state: str | None
     log: str
     uploads: Sequence[Upload]
@@ -49,7 +53,8 @@ class Account:
             yield f"{len(doubtful)} doubtful uploads were sent again, {self.log.count(WARNING)} with a warning"
         if self.state == "success" and states[-1:] != [State.COMPLETED]:
             yield f"the task is green, but its uploads are {states}"
-        if self.state == "success" and not any(found["state"] == "completed" and found["accepted"] for found in known):
+        last = self._taken(self.uploads[-1]) if self.uploads else []
+        if self.state == "success" and not any(found["state"] == "completed" and found["accepted"] for found in last):
             yield "the task is green, but the sandbox has not loaded its contacts"
 
     def _state(self, upload: Upload) -> State:
@@ -76,4 +81,10 @@ def summary(accounts: Sequence[Account]) -> str:
     records = Counter(account._state(upload).value for account in accounts for upload in account.uploads)
     taken = sum(len(account.taken) for account in accounts)
     counted = (", ".join(f"{number} {what}" for what, number in counts.most_common()) for counts in (tasks, records))
-    return "tasks: {}; records: {}; taken by the sandbox: {}".format(*counted, taken)
+    red = [account for account in accounts if account.state == "failed"]
+    late = sum(State.COMPLETED in map(account._state, account.uploads) for account in red)
+    untried = sum(not account.uploads for account in red)
+    return (
+        "tasks: {}; records: {}; taken by the sandbox: {}; red although completed later: {}; red before anything was "
+        "recorded: {}; red without a fault of the sandbox: {}"
+    ).format(*counted, taken, late, untried, sum(account.fault is None for account in red))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 SECONDS = 10.0
 
@@ -40,6 +41,15 @@ class Gate:
         self._listener.close()
         for pair in list(self._pairs):
             _cut(*pair)
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Shut it, and open it again afterwards."""
+        self.shut()
+        try:
+            yield
+        finally:
+            self.open()
 
     def __enter__(self) -> Gate:
         self.open()

@@ -1,8 +1,8 @@
 """The services of docker-compose.yaml on loopback: their commands and environments, with other hosts, ports and paths.
 
 What a container has of its own and a process has not, is made of it here: the name of a host becomes 127.0.0.1, a port
-a free one, a path in the container one on this machine. Of the images, PostgreSQL's is the one that starts something
-by itself; in its place stands the server that the tests take.
+a free one, a path in the container one on this machine, and Airflow is told the name of the host. Of the images,
+PostgreSQL's is the one that starts something by itself; in its place stands the server that the tests take.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -102,14 +103,15 @@ class Cluster(AirflowApi):
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
-        if self._keeper.ident:
-            self._keeper.join()
-        with self._lock:
-            for name in reversed(self._processes):
-                self.stop(name)
+        with ExitStack() as stack:
+            # Each of them, whatever becomes of the others; the last one first.
+            stack.callback(self.close)
             if self._postgres:
-                self._postgres.__exit__()
-        self.close()
+                stack.callback(self._postgres.__exit__)
+            for name in self._processes:
+                stack.callback(self.stop, name)
+            if self._keeper.ident:
+                stack.callback(self._keeper.join)
 
     def address(self, name: str) -> str:
         """Return where a service with one port is reached."""
@@ -148,6 +150,15 @@ class Cluster(AirflowApi):
         """End a service as a power cut does it; it stays down until it is started."""
         self._end(name, kill)
 
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """Kill a service, and start it again afterwards."""
+        self.kill(name)
+        try:
+            yield
+        finally:
+            self.start(name)
+
     def restart_postgres(self, seconds: float) -> None:
         """Stop PostgreSQL, ending all sessions, and start it again after a while."""
         assert self._postgres
@@ -159,7 +170,7 @@ class Cluster(AirflowApi):
         """Whether a service's own health check says so."""
         service = self.services[name]
         if not service.command:
-            return self._postgres is not None
+            return self._postgres is not None and self._postgres.answers()
         if not service.check:
             return True
         command = [self._local(service, word) for word in service.check]
@@ -221,11 +232,12 @@ class Cluster(AirflowApi):
     def _environment(self, service: Service) -> dict[str, str]:
         given = {name: self._local(service, value) for name, value in service.environment.items()}
         if "AIRFLOW_HOME" in given:
-            given |= self._settings
+            names = {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "cluster.hostname.hostname", "PYTHONPATH": str(ROOT)}
+            given |= {**names, **self._settings}
         return {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "HOSTNAME": os.uname().nodename,
+            "HOSTNAME": service.name,
             "LANG": "C.UTF-8",
             "NO_PROXY": "127.0.0.1,localhost",
             **given,

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -100,13 +102,12 @@ class Soak:
         breaks[what]()
 
     def _kill(self, name: str) -> None:
-        self.cluster.kill(name)
-        self.cluster.start(name)
+        with self.cluster.without(name):
+            pass
 
     def _shut_s3(self) -> None:
-        self.s3.shut()
-        time.sleep(5)
-        self.s3.open()
+        with self.s3.closed():
+            time.sleep(5)
 
     def _sandbox(self) -> list[dict[str, Any]]:
         found = httpx.get(f"{self.cluster.address('sandbox')}/sandbox/uploads", trust_env=False).json()
@@ -135,6 +136,7 @@ class Soak:
             accounts.append(
                 Account(
                     path=path,
+                    fault=self._faults[path],
                     state=tasks[number]["state"] if number in tasks else None,
                     log="\n".join(file.read_text("utf-8", "replace") for file in files),
                     uploads=sorted(store.of_task(task), key=lambda upload: upload.record.at),
@@ -170,6 +172,8 @@ def main() -> int:
     """Soak, tell what came of it, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make soak")
     parser.add_argument("--uploads", type=int, default=300)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
     began = time.monotonic()
@@ -189,6 +193,11 @@ def main() -> int:
     if not differences:
         shutil.rmtree(folder)
     return 1 if differences else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # So that the cluster is ended.
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

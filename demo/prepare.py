@@ -1,37 +1,44 @@
 """``python -m demo.prepare``: what the example DAGs need in the Docker deployment: buckets, a CSV and a warehouse.
 
-Does nothing again that is done already.
+Does nothing again that is done already, and nothing in the real S3.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
+from airflow_provider_smartech.settings import upload_store
 from demo.contacts import COLUMNS, write_contacts
 
-STAGING, STORE = "my-company-staging", "smartech-uploads"
+STAGING = "my-company-staging"
 HOSTED_CSV = "contacts.csv"
 CONTACTS, WAREHOUSE = 12_000, 120_000
 
 
 def main() -> None:
     """Prepare what is missing."""
+    with tempfile.TemporaryDirectory() as folder:
+        if S3Hook.get_connection("aws_default").extra_dejson.get("endpoint_url"):
+            _fill_s3(Path(folder, "hosted.csv"))
+        _fill_warehouse(Path(folder, "warehouse.csv"))
+
+
+def _fill_s3(csv: Path) -> None:
     s3 = S3Hook("aws_default")
-    for bucket in (STORE, STAGING):
+    for bucket in (urlsplit(upload_store()).hostname, STAGING):
         if not s3.check_for_bucket(bucket):
             s3.create_bucket(bucket)
             print(f"made the bucket {bucket}")
-    with tempfile.TemporaryDirectory() as folder:
-        if not s3.check_for_key(HOSTED_CSV, STAGING):
-            write_contacts(Path(folder, "hosted.csv"), CONTACTS)
-            # Hosted for everybody, as on a web server: these contacts are made up.
-            s3.load_file(Path(folder, "hosted.csv"), HOSTED_CSV, STAGING, acl_policy="public-read")
-            print(f"wrote {CONTACTS:,} contacts to s3://{STAGING}/{HOSTED_CSV}")
-        _fill_warehouse(Path(folder, "warehouse.csv"))
+    if not s3.check_for_key(HOSTED_CSV, STAGING):
+        write_contacts(csv, CONTACTS)
+        # Hosted for everybody, as on a web server: these contacts are made up.
+        s3.load_file(csv, HOSTED_CSV, STAGING, acl_policy="public-read")
+        print(f"wrote {CONTACTS:,} contacts to s3://{STAGING}/{HOSTED_CSV}")
 
 
 def _fill_warehouse(csv: Path) -> None:

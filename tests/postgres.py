@@ -126,16 +126,19 @@ class PostgresServer:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                psycopg2.connect(self._uri("postgres")).close()
-            except psycopg2.OperationalError:
-                assert self._server
-                if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((self._folder / "log").read_text("utf-8", "replace")) from None
-                time.sleep(0.05)
-            else:
-                return
+        assert self._server
+        while not self.answers():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._folder / "log").read_text("utf-8", "replace"))
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            psycopg2.connect(self._uri("postgres")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Stop the server; open sessions are ended."""

@@ -26,9 +26,10 @@ class FakeOutletEvents(OutletEventAccessors):
         self._knows_assets = knows_assets
 
     def _get_asset_from_db(self, name: str | None = None, uri: str | None = None) -> Asset:  # type: ignore[override]
-        if uri is None or not self._knows_assets:
+        if not self._knows_assets:
             raise AirflowRuntimeError(ErrorResponse(error=ErrorType.ASSET_NOT_FOUND))
-        return Asset(uri)
+        # The one that has a name of its own.
+        return Asset(uri) if uri else Asset(name=name or "", uri="smartech://us/33")
 
 
 @dataclass

@@ -106,13 +106,22 @@ class TestUpdates:
             run(upload(csv_url, wait_for_completion=True, timeout=0.5), ti)
         assert updates(ti) == []
 
-    @pytest.mark.parametrize("outlet", [Asset("smartech://us/33"), Asset(name="contacts", uri="smartech://us/33")])
+    @pytest.mark.parametrize(
+        "outlet",
+        [
+            Asset("smartech://us/33"),
+            Asset(name="contacts", uri="smartech://us/33"),
+            Asset.ref(uri="smartech://us/33"),
+            Asset.ref(name="contacts-of-us"),
+        ],
+    )
     def test_a_list_that_is_the_task_s_own_outlet_gets_no_second_event(
-        self, sandbox: SandboxServer, csv_url: str, outlet: Asset
+        self, sandbox: SandboxServer, csv_url: str, outlet: Any
     ) -> None:
-        ti = FakeTaskInstance()
-        requestid = run(upload(csv_url, wait_for_completion=True, outlets=[outlet]), ti)
-        assert [*ti.outlet_events] == [outlet]
+        task, ti = upload(csv_url, wait_for_completion=True, outlets=[outlet]), FakeTaskInstance()
+        requestid = run(task, ti)
+        assert task.outlets == [outlet]
+        assert updates(ti) == [("smartech://us/33", [requestid])]
         assert ti.outlet_events[outlet].extra == {"requestids": [requestid]}
 
     def test_a_list_as_the_outlet_of_a_task_that_does_not_wait_is_refused(self, csv_url: str) -> None:

@@ -36,7 +36,9 @@ def taken(requestid: str, state: str = "completed", accepted: int = 1) -> dict[s
 
 def differences(state: str | None, uploads: list[Upload], found: list[dict[str, Any]], log: str = "") -> list[str]:
     words = Settings.load().statuses
-    account = Account(path="https://x/1.csv", state=state, log=log, uploads=uploads, taken=found, words=words)
+    account = Account(
+        path="https://x/1.csv", fault=None, state=state, log=log, uploads=uploads, taken=found, words=words
+    )
     return list(account.differences())
 
 
@@ -67,6 +69,13 @@ def test_what_may_happen_balances(state: str, uploads: list[Upload], found: list
         ("success", [upload("a", "completed")], [taken("a", accepted=0)], "", "has not loaded"),
         ("success", [upload("a", "completed")], [taken("a", "failed")], "", "has not loaded"),
         ("success", [], [], "", "green, but its uploads are"),
+        (
+            "success",
+            [upload("a", "failed"), upload("b", "completed")],
+            [taken("a"), taken("b", "failed")],
+            "",
+            "has not loaded",
+        ),
         (
             "success",
             [upload("a"), upload("b", "completed")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -20,7 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--port", type=int, default=8095, help="port to listen on, 0 for a free one (default: %(default)s)"
     )
-    parser.add_argument("--api-key", default="sandbox-api-key", help="the key that it takes (default: %(default)s)")
+    parser.add_argument(
+        "--api-key",
+        default=os.environ.get("SANDBOX_API_KEY", "sandbox-api-key"),
+        help="the key that it takes (default: SANDBOX_API_KEY of the environment, else sandbox-api-key)",
+    )
     parser.add_argument("--primary-key", default="EMAIL", help="attribute to upsert by (default: %(default)s)")
     parser.add_argument("--database", default=":memory:", help="SQLite file for contacts (default: in memory)")
     parser.add_argument(

@@ -16,6 +16,7 @@ from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import TaskTry, Upload
+from cluster.compose import read_variables
 from cluster.gate import Gate
 from cluster.local import IMPATIENT, ROOT, Cluster
 from cluster.soak import use_s3_of
@@ -23,7 +24,6 @@ from demo.files import FileServer
 
 DAGS = [ROOT / "example_dags", ROOT / "cluster" / "dags", Path(__file__).parent / "dags"]
 # Of what comes late, the sandbox is told when to send it.
-API_KEY = "cluster-test-api-key"
 VARIABLES = {"SANDBOX_LATE_SECONDS": "600", "SANDBOX_REPEATS": "60", "SANDBOX_REPEAT_SECONDS": "2"}
 
 
@@ -88,10 +88,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with ExitStack() as stack:
         files = stack.enter_context(FileServer(hosted))
         s3, side_door = stack.enter_context(Gate()), stack.enter_context(Gate())
-        connection = {"conn_type": "smartech", "password": API_KEY, "host": f"http://127.0.0.1:{side_door.port}/apiv2"}
+        api_key = read_variables(ROOT / ".env.example")["SANDBOX_API_KEY"]
+        connection = {"conn_type": "smartech", "password": api_key, "host": f"http://127.0.0.1:{side_door.port}/apiv2"}
         settings = {"MARKS": str(hosted), "AIRFLOW_CONN_SMARTECH_SIDE_DOOR": json.dumps(connection)}
-        variables = {**VARIABLES, "SMARTECH_API_KEY": API_KEY}
-        cluster = Cluster(folder, dags, {**IMPATIENT, **settings}, variables, "receiver", {"s3": s3})
+        cluster = Cluster(folder, dags, {**IMPATIENT, **settings}, VARIABLES, "receiver", {"s3": s3})
         side_door.lead_to(cluster.port("sandbox"))
         stack.enter_context(cluster)
         use_s3_of(cluster)

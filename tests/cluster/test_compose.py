@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+from airflow_provider_smartech.account import IDC_URLS
+from airflow_provider_smartech.hooks import SmartechHook
 from cluster.compose import ComposeError, in_order, read_services, read_variables
 from cluster.local import ROOT
 
@@ -66,10 +68,20 @@ def test_a_secret_that_is_not_set_is_named() -> None:
         read_services(FILE, without)
 
 
-def test_for_the_real_smartech_and_s3_the_stand_ins_are_emptied() -> None:
-    service = read_services(FILE, {**VARIABLES, "SMARTECH_HOST": "", "S3_ENDPOINT_URL": ""})["worker-1"]
-    assert json.loads(service.environment["AIRFLOW_CONN_SMARTECH_DEFAULT"])["host"] == ""
-    assert json.loads(service.environment["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["endpoint_url"] == ""
+def test_the_connections_to_the_real_smartech_and_s3_that_the_example_shows_can_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = dict(re.findall(r"^# (\w+)=(.*)$", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
+    service = read_services(FILE, {**VARIABLES, **shown})["worker-1"]
+    for name in ("SMARTECH_DEFAULT", "AWS_DEFAULT"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", service.environment[f"AIRFLOW_CONN_{name}"])
+    assert SmartechHook().account.url == IDC_URLS["in"]
+    assert S3Hook("aws_default").get_conn().meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+    assert service.environment["AIRFLOW__SMARTECH__UPLOAD_STORE"] == "s3://aws_default@your-bucket/smartech"
+
+
+def test_one_service_builds_the_image_for_all(as_docker_reads_it: dict[str, Any]) -> None:
+    assert [name for name, fields in as_docker_reads_it.items() if "build" in fields] == ["prepare"]
 
 
 def test_services_that_wait_for_each_other_are_refused(tmp_path: Path) -> None:

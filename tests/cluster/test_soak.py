@@ -19,4 +19,6 @@ def test_after_random_faults_and_kills_every_upload_is_accounted_for(world: Worl
     soak = Soak(world.cluster, world.s3, world.hosted, world.url, SEED, print)
     accounts = soak.run(UPLOADS)
     assert [text for account in accounts for text in account.differences()] == [], summary(accounts)
-    assert {account.state for account in accounts} == {"success", "failed"}
+    without_fault = [account.state for account in accounts if not account.fault]
+    # A task may run out of retries when it is killed with its worker again and again.
+    assert without_fault.count("success") >= 0.8 * len(without_fault), summary(accounts)
