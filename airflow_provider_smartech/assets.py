@@ -78,8 +78,8 @@ def check_outlets(outlets: Iterable[object], updated: Iterable[tuple[str | None,
 def announce_updates(context: Context, task: BaseOperator, uploads: Iterable[Upload]) -> None:
     """Emit one asset event for each list that these uploads have updated and that Airflow knows; they are complete.
 
-    Airflow knows an asset that an ``Asset`` in a DAG names. The event's extra names the ``requestids``. Airflow keeps it
-    only if the task succeeds.
+    Airflow knows an asset that an ``Asset`` in a DAG names. The event's extra names the ``requestids``. Airflow keeps
+    it only if the task succeeds.
     """
     updated: dict[str, list[str]] = {}
     for upload in uploads:
