@@ -46,6 +46,18 @@ def kept(store: UploadStore, upload_id: str) -> list[Any]:
     return [pingback.payload for pingback in sorted(pingbacks, key=lambda pingback: pingback.at)]
 
 
+def test_a_caller_who_goes_away_leaves_nothing_not_even_in_the_log(
+    store: UploadStore, receiver: ReceiverServer, upload_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, _, port = receiver.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as caller:
+        caller.sendall(f"POST /pingback/{upload_id} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+    # Answered after the other one was noticed: both are on one event loop.
+    assert httpx.get(f"{receiver.url}/health").status_code == 200
+    assert kept(store, upload_id) == []
+    assert caplog.records == []
+
+
 def test_json_form_and_text_are_kept_whatever_the_content_type_says(
     store: UploadStore, upload_id: str, url: str
 ) -> None:

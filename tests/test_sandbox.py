@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import requests
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from demo.contacts import write_contacts
 from demo.files import FileServer
+from demo.processes import free_ports
 from tests.conftest import API_KEY
 from tests.servers import answering, eventually
 
@@ -200,3 +202,61 @@ def test_stopping_does_not_wait_for_held_pingbacks(csv_url: str) -> None:
     with SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=60) as server:
         post(server, {"apikey": server.api_key}, path=csv_url, callback=f"{server.url}/x")
     assert time.monotonic() - began < 10
+
+
+def test_a_pingback_that_nobody_takes_is_sent_again_until_it_is_taken_or_enough(csv_url: str) -> None:
+    gone = f"http://127.0.0.1:{free_ports(1)[0]}/"
+    with (
+        answering(b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as (busy, _),
+        answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as (unknown, _),
+        SandboxServer(repeats=2, repeat_seconds=0.01) as server,
+    ):
+        called = {
+            callback: pingbacks(server, path=path, callback=callback)
+            for callback, path in ((gone, csv_url), (busy, csv_url), (unknown, csv_url))
+        }
+        once = pingbacks(server, path=f"{csv_url}?sandbox_fault={Fault.PINGBACK_ONCE}", callback=busy)
+    assert called == {gone: ["ConnectionError"] * 3, busy: ["HTTP 503"] * 3, unknown: ["HTTP 404"]}
+    assert once == ["HTTP 503"]
+
+
+def pingbacks(server: SandboxServer, **body: Any) -> list[str]:
+    """Submit, and return what became of its ping-backs when the sandbox has done with it."""
+    requestid = post(server, {"apikey": server.api_key}, **body).json()["requestid"]
+    (job,) = [job for job in server._jobs if job.name == f"load-{requestid}"]
+    job.join(30)
+    return next(list(upload["pingbacks"]) for upload in server.state.uploads() if upload["requestid"] == requestid)
+
+
+def test_what_is_late_is_held_and_released_over_http(csv_url: str) -> None:
+    with SandboxServer(late_seconds=60) as server:
+        for word in ("hold", "release"):
+            assert requests.post(f"{server.url}/sandbox/{word}", timeout=10).status_code == 200
+        began = time.monotonic()
+        answer = post(server, {"apikey": server.api_key}, path=f"{csv_url}?sandbox_fault={Fault.ANSWER_LATE}", listid=5)
+        assert answer.json()["result"] == "Success"
+        assert time.monotonic() - began < 10
+        eventually(lambda: server.state.uploads()[0]["state"] == "completed")
+        assert requests.get(f"{server.url}/sandbox/contacts", timeout=10).json()["lists"] == {"5": 3}
+        assert requests.post(f"{server.url}/sandbox/typo", timeout=10).status_code == 404
+
+
+def test_a_late_answer_comes_after_the_upload_was_accepted(csv_url: str) -> None:
+    with SandboxServer(late_seconds=60) as server:
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(
+                server.api_url,
+                params={**QUERY, "apikey": server.api_key},
+                data={"path": f"{csv_url}?sandbox_fault={Fault.ANSWER_LATE}"},
+                timeout=0.5,
+            )
+        eventually(lambda: server.state.uploads()[0]["state"] == "completed")
+
+
+def test_its_key_may_come_from_the_environment() -> None:
+    command = [sys.executable, "-m", "airflow_provider_smartech.sandbox", "--port", "0"]
+    environment = {**os.environ, "SANDBOX_API_KEY": "key-of-the-environment"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert "API key key-of-the-environment" in process.stdout.readline()
+        process.terminate()
