@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import statistics
 import tempfile
@@ -23,8 +22,7 @@ from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import ROWS, create_app
-from bench.parts import moto, say
-from bench.ways import s3_client
+from bench.parts import moto, say, use_s3
 from tests.servers import AppServer
 
 REPORT = Path(__file__).with_name("pages.md")
@@ -49,13 +47,8 @@ def main() -> None:
     requests: dict[int, int] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
-        s3 = stack.enter_context(moto(folder))
-        os.environ["BENCH_S3"] = s3
-        extra = {"endpoint_url": s3, "region_name": "us-east-1"}
-        connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
-        os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
+        use_s3(stack.enter_context(moto(folder)), *(f"uploads-{uploads}" for uploads in (FEW, MANY)))
         for uploads in (FEW, MANY):
-            s3_client().create_bucket(Bucket=f"uploads-{uploads}")
             for kind, url in (
                 ("a folder", f"file://{folder}/{uploads}"),
                 ("S3", f"s3://bench_s3@uploads-{uploads}/smartech"),

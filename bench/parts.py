@@ -1,7 +1,9 @@
-"""What both parts of the benchmark need: a stand-in of S3, and a voice."""
+"""What the parts of the benchmark share: a stand-in of S3, and a voice."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.ways import s3_client
 from demo.processes import free_ports
 from tests.servers import eventually
 
@@ -36,6 +39,16 @@ def moto(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def use_s3(url: str, *buckets: str) -> None:
+    """Make buckets, and let this process and its children reach them by the connection ``bench_s3``."""
+    os.environ["BENCH_S3"] = url
+    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
+    os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
+    for bucket in buckets:
+        s3_client().create_bucket(Bucket=bucket)
 
 
 def _answers(url: str) -> bool:

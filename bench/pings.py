@@ -28,8 +28,7 @@ from fastapi import FastAPI
 from airflow_provider_smartech.receiver import LARGEST_PINGBACK, create_app
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
-from bench.parts import moto, say
-from bench.ways import s3_client
+from bench.parts import moto, say, use_s3
 from demo.processes import free_ports
 from tests.servers import eventually
 
@@ -75,12 +74,7 @@ def main() -> None:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
-        s3 = stack.enter_context(moto(folder))
-        extra = {"endpoint_url": s3, "region_name": "us-east-1"}
-        connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
-        os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
-        os.environ["BENCH_S3"] = s3
-        s3_client().create_bucket(Bucket=BUCKET)
+        use_s3(stack.enter_context(moto(folder)), BUCKET)
         stores = {"a folder": f"file://{folder}/store", "S3": f"s3://bench_s3@{BUCKET}/store"}
         rates = {where: _rates(url) for where, url in stores.items()}
         for where, found in rates.items():

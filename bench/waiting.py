@@ -26,8 +26,7 @@ from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads import Answer, PingBack, Record, key_of, new_upload_id
 from bench.pages import fill
-from bench.parts import moto, say
-from bench.ways import s3_client
+from bench.parts import moto, say, use_s3
 
 REPORT = Path(__file__).with_name("waiting.md")
 INTERVAL = 10.0
@@ -74,12 +73,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
-        s3 = stack.enter_context(moto(folder))
-        extra = {"endpoint_url": s3, "region_name": "us-east-1"}
-        connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}
-        os.environ["AIRFLOW_CONN_BENCH_S3"] = json.dumps(connection)
-        os.environ["BENCH_S3"] = s3
-        s3_client().create_bucket(Bucket=BUCKET)
+        use_s3(stack.enter_context(moto(folder)), BUCKET)
         for kind in KINDS:
             rows += [_row(kind, "a folder", f"file://{folder}/{waiting}", waiting) for waiting in WAITING]
         kind, many = next(iter(KINDS)), WAITING[-1]
