@@ -121,6 +121,11 @@ async def _measure(kind: type[SmartechBulkUploadTrigger], waiting: int) -> dict[
     await asyncio.sleep(INTERVAL)
     if kind is SmartechBulkUploadTrigger:
         await asyncio.sleep(_until_a_round_is_one_listing())
+        # From the middle between two rounds, so that the window has whole ones.
+        seen = requests["n"]
+        while requests["n"] == seen:  # noqa: ASYNC110 - counted in other threads
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(INTERVAL / 2)
     began, cpu, counted = time.monotonic(), time.process_time(), requests["n"]
     await asyncio.sleep(WINDOW)
     minutes = (time.monotonic() - began) / 60
@@ -141,7 +146,7 @@ def _until_a_round_is_one_listing() -> float:
 
     A round near the end of a folder of arrivals lists the next one too, and one near its beginning the one before.
     """
-    bucket, edge = ARRIVALS.total_seconds(), CLOCK_SKEW.total_seconds() + 2 * INTERVAL
+    bucket, edge = ARRIVALS.total_seconds(), CLOCK_SKEW.total_seconds() + 3 * INTERVAL
     now = time.time() % bucket
     return max(0.0, edge - now) if now < bucket - edge - WINDOW else bucket - now + edge
 
