@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_smartech.errors import SmartechOutcomeUnknown, SmartechRefused, SmartechThrottled
+from airflow_provider_smartech.payloads import read_json
 from airflow_provider_smartech.redaction import scrub, scrub_json
 
 # Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
@@ -90,7 +91,7 @@ def _unescaped(text: str) -> str:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 DEEPEST = 32
+# A text is taken whole, also one that never ends, so that no bracket in it counts and none is read twice.
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def read_payload(body: bytes, *, is_form: bool = False) -> Any:
@@ -20,13 +22,24 @@ def read_payload(body: bytes, *, is_form: bool = False) -> Any:
     """
     text = body.decode("utf-8-sig", errors="backslashreplace").strip()
     try:
-        return _json(text)
-    except (ValueError, RecursionError):
-        return storable(_form(text, is_form) or text)
+        value = read_json(text, parse_constant=str, parse_int=_integer, object_pairs_hook=gathered)
+    except ValueError:
+        value = _form(text, is_form) or text
+    return storable(value)
 
 
-def _json(text: str) -> Any:
-    return storable(json.loads(text, parse_constant=str, parse_int=_integer, object_pairs_hook=gathered))
+def read_json(text: str, **parsing: Any) -> Any:
+    """Return the JSON value that somebody sent, read as ``json.loads`` does with these arguments.
+
+    :raises ValueError: it is no JSON, or nested more than 32 deep. Nothing parses that here: what else runs where the
+        stack ends, such as another object's clean-up, would fail.
+    """
+    depth = 0
+    for token in TOKEN.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
+    return json.loads(text, **parsing)
 
 
 def _integer(digits: str) -> int | str:
@@ -41,22 +54,17 @@ def _form(text: str, is_form: bool) -> dict[str, Any]:
     return gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
 
 
-def storable(value: Any, depth: int = DEEPEST) -> Any:
-    """Return a JSON value as one that every JSON writer takes: no lone surrogates, zeros or infinite numbers.
-
-    :raises ValueError: it is nested more than ``depth`` deep.
-    """
-    if depth == 0:
-        raise ValueError("nested too deeply")
+def storable(value: Any) -> Any:
+    """Return a JSON value as one that every JSON writer takes: no lone surrogates, zeros or infinite numbers."""
     if isinstance(value, str):
         # PostgreSQL's JSON has no place for the character 0.
         return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list):
-        return [storable(item, depth - 1) for item in value]
+        return [storable(item) for item in value]
     if isinstance(value, dict):
-        return gathered((storable(key, depth), storable(item, depth - 1)) for key, item in value.items())
+        return gathered((storable(key), storable(item)) for key, item in value.items())
     return value
 
 

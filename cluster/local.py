@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
 import psutil
 
 from cluster.compose import Service, in_order, read_services, read_variables
@@ -194,19 +193,13 @@ class Cluster(AirflowApi):
                 self._finish(service)
             elif any(service.name in other.after for other in self.services.values()):
                 self.wait_until_up(service.name)
-        self.wait(self._answers, "the API server answers", START_SECONDS)
+        self.wait(self.receiver_answers, "the API server answers", START_SECONDS)
         self.log_in()
         self.wait(self.is_healthy, "Airflow is healthy", START_SECONDS)
 
     def _finish(self, service: Service) -> None:
         if self._processes[service.name].wait(START_SECONDS):
             raise DemoError(f"{service.name} failed; see {self.folder / service.name}.log")
-
-    def _answers(self) -> bool:
-        try:
-            return self.receiver_answers()
-        except httpx.HTTPError:
-            return False
 
     def _start_postgres(self, service: Service) -> None:
         names = service.environment

@@ -78,14 +78,20 @@ class AirflowApi:
         return self.run_state(dag_id, run_id)
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
-        """Wait until something is so.
+        """Wait until something is so; an Airflow that does not answer may do so later.
 
         :raises DemoError: it is not so in time.
         """
         deadline = time.monotonic() + seconds
-        while not condition():
+        while True:
+            error: httpx.HTTPError | None = None
+            try:
+                if condition():
+                    return
+            except httpx.HTTPError as unanswered:
+                error = unanswered
             if time.monotonic() > deadline:
-                raise DemoError(f"not within {seconds:.0f} s: {what}; see {self.log}")
+                raise DemoError(f"not within {seconds:.0f} s: {what}; see {self.log}") from error
             time.sleep(0.25)
 
     def is_healthy(self) -> bool:

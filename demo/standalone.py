@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-import httpx
 import psutil
 
 from demo.api import AirflowApi, DemoError
@@ -106,10 +105,7 @@ class Airflow(AirflowApi):
         def checked() -> bool:
             if self._processes[0].poll() is not None:
                 raise DemoError(f"Airflow ended by itself; see {self.log}")
-            try:
-                return condition()
-            except httpx.HTTPError:
-                return False
+            return condition()
 
         say(f"waiting until {what} …")
         self.wait(checked, what, START_SECONDS)

@@ -74,12 +74,19 @@ def test_json_form_and_text_are_kept_whatever_the_content_type_says(
     ]
 
 
+def nested(depth: int) -> list[Any]:
+    """Empty lists, one in the other."""
+    return [nested(depth - 1)] if depth > 1 else []
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "payload"),
     [
         (b'{"status": "failed", "status": "completed"}', "application/json", {"status": ["failed", "completed"]}),
         (b'\xef\xbb\xbf{"status": "completed"}', "application/json", {"status": "completed"}),
         (b"status=completed&note=a b", "application/x-www-form-urlencoded", {"status": "completed", "note": "a b"}),
+        (b'{"status": "[[{\\"[", "n": ' + b"[" * 31 + b"]" * 31 + b"}", "", {"status": '[[{"[', "n": nested(31)}),
+        (b"[" * 33 + b"]" * 33, "", "[" * 33 + "]" * 33),
         (b'{"total": 12345678901234567890123}', "", {"total": "12345678901234567890123"}),
         (b'{"a\\u0000b": "c\\u0000"}', "", {"a\\x00b": "c\\x00"}),
         (
