@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 class DemoError(Exception):
     """Something did not come up or did not end in time; the text says what, and where to look."""
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether a server that is starting, or has much to do, may answer like this."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError)
 
 
 class AirflowApi:
@@ -41,8 +49,14 @@ class AirflowApi:
         user, password = next(iter(passwords.items()))
         return user, password
 
+    @retry(
+        retry=retry_if_exception(_is_passing),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(60),
+        reraise=True,
+    )
     def get(self, path: str, api: str = "/api/v2") -> Any:
-        """GET from the REST API, or from the one behind the UI."""
+        """GET from the REST API, or from the one behind the UI, which may be starting again."""
         return self._client.get(f"{api}{path}").raise_for_status().json()
 
     def post(self, path: str, body: Any) -> Any:
