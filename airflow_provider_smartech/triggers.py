@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
@@ -43,12 +44,13 @@ class SmartechBulkUploadTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {"keys": self.keys, "deadline": self.deadline}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield one event, after one interval at the earliest."""
+        """Wait, and yield one event, after twice Airflow's ``[workers] min_heartbeat_interval`` at the earliest."""
         event, message = "ended", ""
         try:
             poll = Poll.shared()
-            # Airflow fails a task that resumes before the executor has reported its deferral, which can take seconds.
-            await asyncio.sleep(poll.interval)
+            # Airflow fails a task that resumes before the executor has reported its deferral. The task's supervisor
+            # may sleep for one of these intervals before it does.
+            await asyncio.sleep(2 * conf.getint("workers", "min_heartbeat_interval"))
             async with asyncio.timeout(max(0.0, self.deadline - datetime.now(UTC).timestamp())):
                 for key in self.keys:
                     await poll.wait(key)
@@ -72,7 +74,6 @@ class Poll:
     def __init__(self) -> None:
         self._settings = Settings.load()
         self._store = UploadStore(self._settings.upload_store)
-        self.interval = self._settings.poll_interval
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._again: set[str] = set()
         self._rounds: asyncio.Task[None] | None = None
@@ -115,7 +116,7 @@ class Poll:
     async def _run(self) -> None:
         since, seen = datetime.now(UTC), set[str]()
         while True:
-            await asyncio.sleep(self.interval)
+            await asyncio.sleep(self._settings.poll_interval)
             began = datetime.now(UTC)
             try:
                 arrivals = await _in_thread(self._store.arrivals, since)

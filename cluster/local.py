@@ -46,6 +46,7 @@ IMPATIENT = {
     "AIRFLOW__SMARTECH__POLL_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
 }
 """Settings by which Airflow notices within seconds, instead of minutes, that one of its parts is gone."""
 

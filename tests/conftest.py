@@ -80,6 +80,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SmartechHook, "retry_wait", 0.05)
     monkeypatch.setattr(SmartechHook, "read_timeout", 2.0)
     monkeypatch.setenv("AIRFLOW__SMARTECH__POLL_INTERVAL", "0.05")
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "0")
 
 
 @pytest.fixture(scope="session")
