@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -29,6 +30,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # Where the image has the source tree.
 SOURCES = "/opt/smartech"
 START_SECONDS = 240.0
+
+HERE = {
+    "AIRFLOW__CORE__HOSTNAME_CALLABLE": "cluster.hostname.hostname",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
+    "PYTHONPATH": str(ROOT),
+}
 
 IMPATIENT = {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -75,7 +82,9 @@ class Cluster(AirflowApi):
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder = folder
-        self.variables = {**read_variables(ROOT / ".env.example"), **(variables or {})}
+        # Airflow's log servers listen to the whole network, and everybody knows the example's secret.
+        own = {"JWT_SECRET": secrets.token_urlsafe(64)}
+        self.variables = {**read_variables(ROOT / ".env.example"), **own, **(variables or {})}
         self.services = read_services(ROOT / "docker-compose.yaml", self.variables, profile)
         self._sources = {"./example_dags": dags}
         self._settings = settings or {}
@@ -228,8 +237,7 @@ class Cluster(AirflowApi):
     def _environment(self, service: Service) -> dict[str, str]:
         given = {name: self._local(service, value) for name, value in service.environment.items()}
         if "AIRFLOW_HOME" in given:
-            names = {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "cluster.hostname.hostname", "PYTHONPATH": str(ROOT)}
-            given |= {**names, **self._settings}
+            given |= {**HERE, **self._settings}
         return {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder),

@@ -70,10 +70,18 @@ def purge(args: argparse.Namespace) -> None:
     what = f"{number:,} upload(s) recorded before {before:%Y-%m-%d %H:%M} UTC in {store.shown_url}"
     if args.dry_run:
         print(f"Would remove {what}.")  # noqa: T201
-    elif args.yes or input(f"Remove {what}? (y/N) ").strip().lower() in ("y", "yes"):
+    elif args.yes or _agreed(f"Remove {what}? (y/N) "):
         print(f"Removed {store.purge(before):,} upload(s).")  # noqa: T201
     else:
         raise SystemExit("Nothing was removed.")
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        # Nobody is there to be asked.
+        return False
 
 
 def _printable(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
