@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import logging
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from airflow_provider_smartech.connection_form import ACCOUNT_NAME
 from airflow_provider_smartech.errors import SmartechConfigurationError, SmartechInvalidParameter
 from airflow_provider_smartech.parameters import checked_listid, checked_notifyemail
 
@@ -35,16 +37,23 @@ PRIVATE = [
 class Account:
     """Where and as whom to ask Smartech.
 
-    ``url``: address of the call; ``api_key``: its key; ``idc``: the data centre; ``listid`` and ``notifyemail``: for
-    uploads that name none; ``panel_url``: where people look at the account.
+    ``url``: address of the call; ``api_key``: its key; ``idc``: the data centre; ``name``: what the connection calls
+    the account; ``listid`` and ``notifyemail``: for uploads that name none; ``panel_url``: where people look at the
+    account.
     """
 
     url: str
     api_key: str = field(repr=False)
     idc: str
+    name: str | None = None
     listid: int | None = None
     notifyemail: str | None = field(default=None, repr=False)
     panel_url: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells accounts apart without showing a key: a hash of the address, keyed with the API key."""
+        return hmac.new(self.api_key.encode(), self.url.encode(), "sha256").hexdigest()[:32]
 
     @classmethod
     def of(cls, connection: Connection) -> Account:
@@ -69,6 +78,7 @@ class Account:
             url=_overriding_url(name, connection.host) if connection.host else IDC_URLS[idc],
             api_key=connection.password,
             idc=idc,
+            name=_account_name(name, extra.get("account")),
             listid=_default(name, checked_listid, extra.get("listid")),
             notifyemail=_default(name, checked_notifyemail, extra.get("notifyemail")),
             panel_url=_panel_url(name, extra.get("panel_url")),
@@ -85,6 +95,15 @@ def _default(conn_id: str, check: Any, value: Any) -> Any:
     except SmartechInvalidParameter as error:
         reason = str(error)
     raise SmartechConfigurationError(f"Connection {conn_id!r} has a default that cannot be used: {reason}")
+
+
+def _account_name(conn_id: str, value: Any) -> str | None:
+    text = str(value or "").strip()
+    if text and not ACCOUNT_NAME.fullmatch(text):
+        raise SmartechConfigurationError(
+            f"Connection {conn_id!r}: account must be a short name of letters, digits, '-' and '_', such as retail-eu."
+        )
+    return text or None
 
 
 def _panel_url(conn_id: str, value: Any) -> str | None:

@@ -11,8 +11,11 @@
     │   │   └── ContactsEmpty            no rows
     │   ├── SmartechRefused           *  Smartech said no; nothing was loaded
     │   ├── UploadUnknown                no record of such an upload in the upload store
+    │   ├── UploadAmbiguous              several uploads have that requestid
     │   ├── UploadNotTracked             the upload was sent without this provider's callback
-    │   └── UploadStatusUnrecognised  +  the ping-back says something that nobody recognises
+    │   ├── UploadStatusUnrecognised  +  the ping-back says something that nobody recognises
+    │   ├── UploadRowsRejected        +  no row was accepted, or too many were rejected
+    │   └── UploadTimeout                no ping-back in time
     └── SmartechRetryableError           Airflow's task retries may try again
         ├── SmartechNotReached        *  the request was never sent
         ├── SmartechThrottled         *  HTTP 429; nothing was loaded
@@ -23,7 +26,6 @@
         ├── UploadStoreError             the upload store cannot be read or written
         │   └── UploadRecordUnreadable   one upload's files are damaged
         ├── UploadFailed              +  the ping-back says that the upload failed
-        ├── UploadTimeout                no ping-back in time
         └── WaitBroken                   the trigger came back with something else than an answer
 
     * also a SmartechRequestError, with what Smartech answered
@@ -40,6 +42,8 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from airflow_provider_smartech.counts import Rows
 
 
 class SmartechError(AirflowException):
@@ -198,6 +202,22 @@ class UploadUnknown(SmartechTerminalError):
         self.requestid = requestid
 
 
+class UploadAmbiguous(SmartechTerminalError):
+    """Several uploads have this requestid, for instance of two accounts. ``requestid`` names it, ``keys`` the uploads.
+
+    ``described`` says of each what tells it from the others.
+    """
+
+    def __init__(self, requestid: str, described: dict[str, str]) -> None:
+        listed = "; ".join(f"{key} ({what})" for key, what in described.items())
+        super().__init__(
+            f"Requestid {requestid!r} fits {len(described)} uploads: {listed}. Give the sensor smartech_conn_id, the "
+            "connection of the account that is meant, or one of these keys in place of the requestid."
+        )
+        self.requestid = requestid
+        self.keys = list(described)
+
+
 class UploadNotTracked(SmartechTerminalError):
     """The upload was sent without this provider's callback, so its end cannot be known. ``requestid`` names it."""
 
@@ -212,16 +232,18 @@ class UploadNotTracked(SmartechTerminalError):
 class UploadNotCompleted(SmartechError):
     """The upload has ended, and not as complete.
 
-    ``requestid`` names the upload; ``payloads`` are the ping-backs that ended it, as received (JSON values).
+    ``requestid`` names the upload, ``file`` the file that was sent; ``payloads`` are the ping-backs that ended it, as
+    received (JSON values).
     """
 
     what_happened: str
     what_to_do: str
 
-    def __init__(self, requestid: str, payloads: list[Any]) -> None:
+    def __init__(self, requestid: str, file: str, payloads: list[Any]) -> None:
         shown = "; ".join(repr(payload) for payload in payloads)
-        super().__init__(f"Upload {requestid} {self.what_happened}: {shown}. {self.what_to_do}")
+        super().__init__(f"Upload {requestid} of {file} {self.what_happened}: {shown}. {self.what_to_do}")
         self.requestid = requestid
+        self.file = file
         self.payloads = payloads
 
 
@@ -233,17 +255,36 @@ class UploadFailed(UploadNotCompleted, SmartechRetryableError):
 
 
 class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
-    """A ping-back came whose status nobody recognises; it is never taken for success."""
+    """A ping-back came whose status nobody recognises, or that contradicts itself; it is never taken for success."""
 
     what_happened = "ended with a status that is not recognised"
     what_to_do = (
-        "Look in the Smartech panel whether the contacts arrived. If the word means success, failure or progress, add "
-        "it to completed_words, failed_words or progress_words in [smartech]."
+        "Look in the Smartech panel whether the contacts arrived. If a word of it means success, failure or progress, "
+        "add it to completed_words, failed_words or progress_words in [smartech]. If it only repeats the answer to the "
+        "request (result: Success), and your account's ping-backs look like that, set echo_completes there. A good "
+        "word beside an error or another upload's requestid is not taken for success."
     )
 
 
-class UploadTimeout(SmartechRetryableError):
-    """No ping-back ended the upload in time.
+class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
+    """The upload completed, but Smartech accepted none of its rows, or rejected more than ``max_rejected``.
+
+    ``rows`` are their numbers: ``total``, ``accepted``, ``rejected``.
+    """
+
+    what_to_do = (
+        "See in the Smartech panel why, mend the contacts and clear the task that submitted them: it uploads anew. If "
+        "so many may be rejected, raise max_rejected before."
+    )
+
+    def __init__(self, requestid: str, file: str, payloads: list[Any], rows: Rows) -> None:
+        self.what_happened = f"completed with too few rows ({rows})"
+        super().__init__(requestid, file, payloads)
+        self.rows = rows
+
+
+class UploadTimeout(SmartechTerminalError):
+    """No ping-back ended the upload in time. Another try would send it again, so Airflow makes none.
 
     ``requestid`` names the upload, ``submitted_at`` is when it was recorded (UTC), ``timeout`` in seconds.
     """
@@ -254,7 +295,8 @@ class UploadTimeout(SmartechRetryableError):
             f"Upload {requestid}, submitted at {submitted_at:%Y-%m-%d %H:%M:%S} UTC: {came} within {timeout:.0f} "
             "seconds. Check that Smartech can reach [smartech] callback_base_url from the internet (its /health "
             "answers JSON), that the receiver and this task use the same [smartech] upload_store, and in the "
-            "Smartech panel whether the upload is still running."
+            "Smartech panel whether the upload is still running. There is no retry: clearing the task that submitted "
+            "it sends it again, unless its ping-back has come by then."
         )
         self.requestid = requestid
         self.submitted_at = submitted_at

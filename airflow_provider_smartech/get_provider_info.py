@@ -53,6 +53,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "Statuses that mean that an upload is still under way, separated by commas.",
         default="queued, pending, accepted, received, scheduled, started, in progress, processing, running, uploading",
     ),
+    "echo_completes": _option(
+        "Whether a ping-back that only repeats the answer to the request, result: Success with or without the "
+        "requestid, means that the upload is complete. Set it if your account's ping-backs look like that.",
+        default="False",
+        type_="boolean",
+    ),
 }
 
 

@@ -37,8 +37,9 @@ class SmartechHook(BaseHook):
     """Submits hosted CSV files of contacts to Netcore Smartech.
 
     The connection (type ``smartech``) holds the API key as its password. Its extra ``idc`` (``us``, the
-    default, ``in`` or ``eu``) chooses Smartech's data centre; its host, a full base URL, overrides that. Its extras
-    ``listid`` and ``notifyemail`` are for uploads that name none.
+    default, ``in`` or ``eu``) chooses Smartech's data centre; its host, a full base URL, overrides that. Its extra
+    ``account`` is a name that tells the account from others; ``listid`` and ``notifyemail`` are for uploads that name
+    none.
 
     :param smartech_conn_id: the id of the Airflow connection.
     """
@@ -97,7 +98,7 @@ class SmartechHook(BaseHook):
         """
         parameters = self.parameters(path, listid, notifyemail, callback)
         # Before it is sent: afterwards nothing may keep the requestid from the caller.
-        lineage.collect(self, str(parameters.path), self.account.idc, parameters.listid)
+        lineage.collect(self, str(parameters.path), self.account, parameters.listid)
         return self.submit(parameters)
 
     def parameters(

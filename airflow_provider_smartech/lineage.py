@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+from airflow.sdk import Asset
 
-from airflow_provider_smartech.assets import SCHEME, convert_asset_to_openlineage, create_asset
-from airflow_provider_smartech.connection_form import IDCS
+from airflow_provider_smartech.assets import SCHEME, convert_asset_to_openlineage, uri_of
 from airflow_provider_smartech.redaction import without_queries
 
 if TYPE_CHECKING:
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import BaseHook
 
+    from airflow_provider_smartech.account import Account
     from airflow_provider_smartech.uploads import Upload
 
 
-def collect(hook: BaseHook, source: str, idc: str | None, listid: int | None) -> None:
+def collect(hook: BaseHook, source: str, account: Account, listid: int | None) -> None:
     """Tell Airflow's collector of hook lineage that a file went to a list; ``source`` is the file's URL."""
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
     # Not every address can be an asset's URI: some are too long.
     with suppress(ValueError):
         collector.add_input_asset(context=hook, uri=without_queries(source))
-    if idc in IDCS and listid:
-        collector.add_output_asset(context=hook, scheme=SCHEME, asset_kwargs={"idc": idc, "listid": listid})
+    if listid:
+        names = {"idc": account.idc, "account": account.name, "listid": listid}
+        collector.add_output_asset(context=hook, scheme=SCHEME, asset_kwargs=names)
 
 
 def of_hosted(url: str) -> OperatorLineage[Any, Any]:
@@ -47,6 +49,5 @@ def of_file(namespace: str, name: str) -> OperatorLineage[Any, Any]:
 
 def list_datasets(uploads: Iterable[Upload]) -> list[Dataset]:
     """Return the lists that uploads went to as OpenLineage's datasets, each once."""
-    lists = {(upload.record.idc, upload.record.listid) for upload in uploads}
-    assets = [create_asset(idc=idc, listid=listid) for idc, listid in sorted(lists, key=str) if idc in IDCS and listid]
-    return [convert_asset_to_openlineage(asset, None) for asset in assets]
+    uris = {uri for uri in map(uri_of, uploads) if uri}
+    return [convert_asset_to_openlineage(Asset(uri), None) for uri in sorted(uris)]

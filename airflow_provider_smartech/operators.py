@@ -7,15 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from pydantic import SecretStr
 
 from airflow_provider_smartech import lineage
-from airflow_provider_smartech.assets import announce_updates, check_outlets, lists_of
-from airflow_provider_smartech.errors import UploadNotCompleted, UploadTimeout
+from airflow_provider_smartech.assets import announce_updates, check_outlets, list_uri, lists_of
+from airflow_provider_smartech.counts import checked_max_rejected
+from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
 from airflow_provider_smartech.parameters import BulkUploadParameters
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.waits import Wait
 
 log = logging.getLogger(__name__)
+
+Summaries: TypeAlias = "Sequence[dict[str, Any]] | None"
 
 
 def as_timedelta(value: float | timedelta) -> timedelta:
@@ -51,6 +55,11 @@ class HostedFile:
     rows: int | None = None
 
 
+def is_timeout(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
+    """Whether a task is resumed because Airflow's own deadline of its deferral is over."""
+    return next_method == TRIGGER_FAIL_REPR and (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT
+
+
 class SmartechBaseOperator(BaseOperator, ABC):
     """Submits hosted CSVs of contacts to Smartech; a subclass says which. Returns the requestid.
 
@@ -64,8 +73,10 @@ class SmartechBaseOperator(BaseOperator, ABC):
     again only if that failed, was never accepted, or its outcome is unknown and ``on_unknown_outcome`` allows it.
     Clearing a task that handed over its requestid uploads anew.
 
-    With ``wait_for_completion`` the task also emits the asset event ``smartech://<idc>/<listid>``, by which other DAGs
-    can be scheduled. Without it, nothing is loaded yet when the task succeeds; the sensor emits the event then.
+    With ``wait_for_completion`` the task also pushes the XCom ``summaries``, what ``SmartechBulkUploadSensor`` returns
+    of each upload, and emits the asset event ``smartech://<idc>/<listid>`` (with the account's name in between, where
+    the connection has one), by which other DAGs can be scheduled. Without it, nothing is loaded yet when the task
+    succeeds; the sensor emits the event then.
 
     :param listid: number of the list to add the contacts to; the connection's own by default.
     :param notifyemail: e-mail address that Smartech notifies at completion; the connection's own by default.
@@ -73,8 +84,12 @@ class SmartechBaseOperator(BaseOperator, ABC):
         known here.
     :param smartech_conn_id: connection with the API key.
     :param wait_for_completion: succeed only when the ping-back says that the upload is complete.
-    :param deferrable: wait in the triggerer, without a worker slot.
-    :param timeout: how long to wait, in seconds or as a timedelta; 24 hours by default.
+    :param deferrable: wait in the triggerer, without a worker slot; Airflow's ``[operators] default_deferrable`` by
+        default. It needs ``wait_for_completion``.
+    :param timeout: how long to wait, in seconds or as a timedelta; 24 hours by default. Then the task fails without
+        retries.
+    :param max_rejected: how many rows of a file Smartech may reject: a number (an int), or a share of the rows (a float
+        such as ``0.01``). By default rejected rows are a warning, and only a file of which no row was accepted fails.
     :param on_unknown_outcome: what a retry does when nothing is known of the upload before it: ``"resubmit"`` sends
         it again with a warning (contacts are upserted), ``"fail"`` fails.
 
@@ -83,6 +98,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     :raises SmartechNotReached: Smartech could not be reached.
     :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
     :raises UploadFailed: the upload that was waited for failed.
+    :raises UploadRowsRejected: none of its rows was accepted, or more than ``max_rejected`` were rejected.
     :raises UploadStatusUnrecognised: it ended with a status that nobody recognises.
     :raises UploadTimeout: no ping-back came in time.
     """
@@ -99,14 +115,22 @@ class SmartechBaseOperator(BaseOperator, ABC):
         callback: str | None = None,
         smartech_conn_id: str = SmartechHook.default_conn_name,
         wait_for_completion: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool | None = None,
         timeout: float | timedelta = timedelta(hours=24),
+        max_rejected: float | None = None,
         on_unknown_outcome: OnUnknownOutcome = "resubmit",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if on_unknown_outcome not in ("resubmit", "fail"):
             raise ValueError(f"on_unknown_outcome must be 'resubmit' or 'fail'; got {on_unknown_outcome!r}")
+        if deferrable and not wait_for_completion:
+            raise ValueError(
+                "deferrable=True does nothing without wait_for_completion=True: the task would succeed before Smartech "
+                "has loaded anything. Set both, or wait with SmartechBulkUploadSensor(deferrable=True) and leave it out"
+            )
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.listid = listid
         self.notifyemail = notifyemail
         self.callback: str | SecretStr | None = callback
@@ -114,9 +138,13 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.timeout = as_timedelta(timeout)
+        self.max_rejected = checked_max_rejected(max_rejected)
         self.on_unknown_outcome = on_unknown_outcome
         self._submitted: Sequence[Upload] = ()
         self._check_outlets()
+
+    announced_as: ClassVar[str] = "requestid"
+    """The key of the XCom that names what was submitted."""
 
     @abstractmethod
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
@@ -126,8 +154,11 @@ class SmartechBaseOperator(BaseOperator, ABC):
         """Push to XCom what is known when all uploads are submitted, before they are waited for."""
         context["ti"].xcom_push(key="requestid", value=uploads[0].requestid)
 
-    def outcome(self, uploads: Sequence[Upload], submission: Submission) -> Any:
-        """Return what the task is to return. It has done its part: if it waits, all uploads are complete."""
+    def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
+        """Return what the task is to return. It has done its part: if it waits, all uploads are complete.
+
+        ``summaries`` are those of ``Upload.summary``, one for each upload; None where the task does not wait.
+        """
         return uploads[0].requestid
 
     def request(self, hook: SmartechHook, path: str | SecretUrl) -> BulkUploadParameters:
@@ -137,7 +168,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         :raises SmartechConfigurationError: the connection is wrong.
         """
         parameters = hook.parameters(path, self.listid, self.notifyemail, self.callback)
-        check_outlets(self.outlets, [(hook.account.idc, parameters.listid)])
+        check_outlets(self.outlets, [list_uri(hook.account.idc, hook.account.name, parameters.listid)])
         return parameters
 
     def execute(self, context: Context) -> Any:
@@ -149,7 +180,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         uploads = [self._send(submission, file, part) for part, file in enumerate(files)]
         self.announce(uploads, context)
         if not self.wait_for_completion:
-            return self._hand_over(uploads, submission)
+            return self._hand_over(uploads, submission, None)
         if self.deferrable and not all(map(wait.has_ended, uploads)):
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
         return self._finish(wait.block(uploads), submission, wait, context)
@@ -158,7 +189,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         hook = submission.hook
         request = self.request(hook, file.address)
         # Before it is sent: afterwards nothing may fail the task but what the upload itself does.
-        lineage.collect(hook, file.source or str(request.path), hook.account.idc, request.listid)
+        lineage.collect(hook, file.source or str(request.path), hook.account, request.listid)
         return submission.send(request, part, lambda: self.request(hook, file.link()), file.rows)
 
     def _check_outlets(self) -> None:
@@ -172,6 +203,16 @@ class SmartechBaseOperator(BaseOperator, ABC):
         """Finish the task after the deferred wait; the upload store has the last word on what happened."""
         wait = self._wait()
         return self._finish(wait.resume(event), self._submission(context, wait), wait, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume as every operator does, but look once more where Airflow itself says that the time is over."""
+        if not is_timeout(next_method, next_kwargs):
+            return super().resume_execution(next_method, next_kwargs, context)
+        ti, wait, account = context["ti"], self._wait(), SmartechHook(self.smartech_conn_id).account
+        announced = ti.xcom_pull(task_ids=ti.task_id, key=self.announced_as, map_indexes=ti.map_index)
+        requestids = announced if isinstance(announced, list) else [announced]
+        keys = [wait.patiently(wait.find, str(requestid), account.identity).key for requestid in requestids]
+        return self.execute_complete(context, {"keys": keys, "event": "timed out"})
 
     def sources(self) -> OperatorLineage[Any, Any] | None:
         """Return what OpenLineage is to know of where the contacts came from."""
@@ -189,7 +230,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     def _wait(self) -> Wait:
         from airflow_provider_smartech.waits import Wait
 
-        return Wait(timeout=self.timeout)
+        return Wait(self.timeout, self.max_rejected)
 
     def _submission(self, context: Context, wait: Wait) -> Submission:
         from airflow_provider_smartech.submissions import Submission, task_try
@@ -201,28 +242,33 @@ class SmartechBaseOperator(BaseOperator, ABC):
             task=task_try(context),
             waits=self.wait_for_completion,
             on_unknown_outcome=self.on_unknown_outcome,
+            max_rejected=self.max_rejected,
         )
 
     def _finish(self, uploads: Sequence[Upload], submission: Submission, wait: Wait, context: Context) -> Any:
+        summaries: list[dict[str, Any]] = []
         failures: list[UploadNotCompleted | UploadTimeout] = []
         for upload in uploads:
             try:
-                wait.conclude(upload)
+                summaries.append(wait.conclude(upload))
             except (UploadNotCompleted, UploadTimeout) as failure:
                 failures.append(failure)
-                submission.hand_over(upload, "not completed")
-        for other in failures[1:]:
-            log.error("%s", other)
+                wait.patiently(submission.hand_over, upload, "not completed")
         if failures:
+            # Where one must not be tried again, none is: a try sends them all again.
+            failures.sort(key=lambda failure: not isinstance(failure, SmartechTerminalError))
+            for other in failures[1:]:
+                log.error("%s", other)
             raise failures[0]
-        announce_updates(context, self, uploads)
-        return self._hand_over(uploads, submission)
+        context["ti"].xcom_push(key="summaries", value=summaries)
+        announce_updates(context, self, uploads, summaries)
+        return wait.patiently(self._hand_over, uploads, submission, summaries)
 
-    def _hand_over(self, uploads: Sequence[Upload], submission: Submission) -> Any:
+    def _hand_over(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
         for upload in uploads:
             submission.hand_over(upload, "handed over")
         self._submitted = uploads
-        return self.outcome(uploads, submission)
+        return self.outcome(uploads, submission, summaries)
 
     def _do_render_template_fields(
         self,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_smartech import statuses
+from airflow_provider_smartech.counts import Rows
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.uploads import State, TaskTry, Upload
+from airflow_provider_smartech.uploads import Progress, State, TaskTry, Upload
 
 UNREADABLE = "unreadable"
 
@@ -17,14 +17,16 @@ UNREADABLE = "unreadable"
 class Overview:
     """One upload in a list.
 
-    ``state`` is a ``State``, or ``unreadable`` where its files are damaged. ``seconds`` is how long Smartech took, or
-    has taken so far; None where nobody waits for a ping-back. ``rows`` are those of the file, else the number that the
-    ping-back gives, None where nobody knows.
+    ``state`` is a ``State``, or ``unreadable`` where its files are damaged. ``account`` is what the connection calls
+    it. ``seconds`` is how long Smartech took, or has taken so far; None where nobody waits for a ping-back. ``rows``
+    are those of the file, else the number that the ping-back gives; they, ``accepted`` and ``rejected`` are None where
+    nobody knows. ``contradicted``: its ping-backs contradict each other.
     """
 
     key: str
     requestid: str
     idc: str | None = None
+    account: str | None = None
     listid: int | None = None
     file: str = ""
     state: str
@@ -32,6 +34,9 @@ class Overview:
     ended_at: datetime | None = None
     seconds: float | None = None
     rows: int | None = None
+    accepted: int | None = None
+    rejected: int | None = None
+    contradicted: bool = False
     task: TaskTry | None = None
 
     @classmethod
@@ -40,21 +45,30 @@ class Overview:
         record, progress = upload.record, upload.progress(settings.statuses, settings.pingbacks_expected)
         ended_at = progress.deciding[-1].at if progress.state.ended else None
         waits = record.tracked and progress.state is not State.NOT_ACCEPTED
-        said = [statuses.total(pingback.payload) for pingback in progress.deciding]
         return cls(
             key=upload.key,
             requestid=upload.requestid,
             idc=record.idc,
+            account=record.account_name,
             listid=record.listid,
-            file=record.path.rpartition("/")[2],
+            file=record.file,
             state=progress.state.value,
             submitted_at=record.at,
             ended_at=ended_at,
             # Clocks of several hosts may differ.
             seconds=max(0.0, ((ended_at or datetime.now(UTC)) - record.at).total_seconds()) if waits else None,
-            rows=record.rows if record.rows is not None else next((rows for rows in said if rows is not None), None),
+            rows=record.rows if record.rows is not None else progress.rows.total,
+            accepted=progress.rows.accepted,
+            rejected=progress.rows.rejected,
+            contradicted=progress.contradicted,
             task=record.task,
         )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be seen beside the state."""
+        rejected = "with rejected rows" if self.rejected and self.state == State.COMPLETED else None
+        return [remark for remark in (rejected, "contradicted" if self.contradicted else None) if remark]
 
     @classmethod
     def unreadable(cls, key: str) -> Overview:
@@ -88,24 +102,25 @@ def events(upload: Upload, settings: Settings) -> list[Event]:
         }[answer.outcome]
         found.append(Event(at=answer.at, what=outcome))
     found += [
-        Event(
-            at=pingback.at,
-            what=f"ping-back: {settings.statuses.verdict(pingback.payload)}",
-            is_pingback=True,
-            payload=pingback.payload,
-        )
-        for pingback in upload.pingbacks
+        Event(at=pingback.at, what=f"ping-back: {verdict}", is_pingback=True, payload=pingback.shown)
+        for pingback, verdict in upload.verdicts(settings.statuses)
     ]
-    if handover := upload.handover:
-        done = {
-            "handed over": "the submitting task did its part",
-            "not completed": "the submitting task stopped waiting: it did not complete",
-        }[handover.reason]
-        found.append(Event(at=handover.at, what=done))
+    done = {
+        "handed over": "the submitting task did its part",
+        "not completed": "the submitting task stopped waiting: it did not complete",
+    }
+    found += [Event(at=handover.at, what=done[handover.reason]) for handover in upload.handovers]
+    found += [Event(at=one.at, what="who waited acted upon it") for one in upload.conclusions]
     found.sort(key=lambda event: event.at)
     progress = upload.progress(settings.statuses, settings.pingbacks_expected)
     if progress.state.ended:
         last = progress.deciding[-1]
         place = next(n for n, event in enumerate(found) if event.at == last.at and event.is_pingback)
-        found.insert(place + 1, Event(at=last.at, what=progress.state.value))
+        found.insert(place + 1, Event(at=last.at, what=_end(progress)))
     return found
+
+
+def _end(progress: Progress) -> str:
+    numbers = f": {progress.rows}" if progress.rows != Rows() else ""
+    contradicted = "; its ping-backs contradict each other" if progress.contradicted else ""
+    return f"{progress.state}{numbers}{contradicted}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
+
+Leaf: TypeAlias = tuple[tuple[str, ...], Any]
 
 DEEPEST = 32
 # A text is taken whole, also one that never ends, so that no bracket in it counts and none is read twice.
@@ -26,6 +28,12 @@ def read_payload(body: bytes, *, is_form: bool = False) -> Any:
     except ValueError:
         value = _form(text, is_form) or text
     return storable(value)
+
+
+def read_query(query: str) -> dict[str, Any]:
+    """Return the fields of a URL's query; repeated ones become lists."""
+    fields: dict[str, Any] = storable(gathered(parse_qsl(query, keep_blank_values=True, errors="backslashreplace")))
+    return fields
 
 
 def read_json(text: str, **parsing: Any) -> Any:
@@ -52,6 +60,28 @@ def _form(text: str, is_form: bool) -> dict[str, Any]:
     if not re.match(r"[^=&/?\s]+=", text) or not (is_form or re.fullmatch(r"\S+", text)):
         return {}
     return gathered(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))
+
+
+def leaves(value: Any) -> Iterator[Leaf]:
+    """Give the single values of a JSON value in their order, each with the names that lead to it.
+
+    What has no name, such as a text alone, is not among them. Walks without recursion, because the depth is the
+    sender's choice.
+    """
+    waiting: list[Leaf] = [((), value)]
+    while waiting:
+        names, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(((*names, name), item) for name, item in reversed(value.items()))
+        elif isinstance(value, list):
+            waiting.extend((names, item) for item in reversed(value))
+        elif names:
+            yield names, value
+
+
+def squeezed(text: str) -> str:
+    """Return a name or word without what does not matter in it: case, blanks, ``_``, ``-`` and ``.``."""
+    return re.sub(r"[\s_\-.]+", "", text).casefold()
 
 
 def storable(value: Any) -> Any:

@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
@@ -21,7 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.payloads import gathered, read_payload, storable
+from airflow_provider_smartech.payloads import gathered, read_payload, read_query, storable
 from airflow_provider_smartech.redaction import scrub_json
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import PingBack, key_of
@@ -30,16 +31,21 @@ log = logging.getLogger(__name__)
 
 LARGEST_PINGBACK = 64 * 1024
 RETRY_AFTER = "60"
+# So many ping-backs are kept at the same time, and so many more wait for that.
+THREADS = 8
+WAITING = 500
 
 
 def create_app(store: UploadStore) -> FastAPI:
     """Return the app that keeps ping-backs in this store.
 
-    ``POST /pingback/<upload id>`` takes JSON, a form or any text of up to 64 KiB and answers 200 only after it is
-    stored; 404 for an id that is unknown or has not the form of one; 413 when it is too large; 503 with
-    ``Retry-After`` when the store cannot be reached. ``GET /health`` answers a JSON object whose ``service`` is
-    ``airflow-provider-smartech``, with 503 when the store cannot be reached.
+    ``POST /pingback/<upload id>`` takes JSON, a form or any text of up to 64 KiB, and a query, and answers 200 only
+    after it is stored; 404 for an id that is unknown or has not the form of one; 413 when it is too large; 503 with
+    ``Retry-After`` when the store cannot be reached or too many wait for it. ``GET /health`` answers a JSON object
+    whose ``service`` is ``airflow-provider-smartech``, with 503 when the store cannot be reached.
     """
+    # Anyone may call, and looks in the store before he is known: he must not take the threads of Airflow's own pages.
+    threads = CapacityLimiter(THREADS)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(UploadStoreError)
@@ -47,16 +53,27 @@ def create_app(store: UploadStore) -> FastAPI:
         log.warning("A ping-back was not kept. %s", error)
         return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER})
 
-    # Plain functions: they run in threads, because the store blocks.
+    def keep(key: str, pingback: PingBack) -> bool:
+        known = store.has(key)
+        if known:
+            store.add_pingback(key, pingback)
+        return known
+
     @app.post("/pingback/{upload_id}")
-    def keep(
-        key: Annotated[str, Depends(_key)], upload_id: str, payload: Annotated[Any, Depends(_payload)]
+    async def take(
+        request: Request,
+        key: Annotated[str, Depends(_key)],
+        upload_id: str,
+        payload: Annotated[Any, Depends(_payload)],
     ) -> dict[str, str]:
-        if not store.has(key):
+        if threads.statistics().tasks_waiting >= WAITING:
+            raise HTTPException(503, headers={"Retry-After": RETRY_AFTER})
+        said = scrub_json([payload, read_query(request.url.query)], [upload_id])
+        if not await to_thread.run_sync(keep, key, PingBack(payload=said[0], query=said[1]), limiter=threads):
             raise HTTPException(404)
-        store.add_pingback(key, PingBack(payload=scrub_json(payload, [upload_id])))
         return {"status": "stored"}
 
+    # A plain function: it runs in a thread, because the store blocks.
     @app.get("/health")
     def health(response: Response) -> dict[str, str]:
         status = "ok"

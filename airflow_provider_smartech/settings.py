@@ -44,7 +44,11 @@ class Settings:
             poll_interval=_positive("poll_interval"),
             pingbacks_expected=_whole("pingbacks_expected"),
             statuses=Statuses.of(
-                _words("status_fields"), _words("completed_words"), _words("failed_words"), _words("progress_words")
+                _words("status_fields"),
+                _words("completed_words"),
+                _words("failed_words"),
+                _words("progress_words"),
+                _yes("echo_completes"),
             ),
         )
 
@@ -77,6 +81,13 @@ def _whole(option: str) -> int:
     if number != int(number):
         raise SmartechConfigurationError(f"[{SECTION}] {option} must be a whole number; got {_text(option)!r}.")
     return int(number)
+
+
+def _yes(option: str) -> bool:
+    word = _text(option).lower()
+    if word not in ("true", "t", "1", "false", "f", "0"):
+        raise SmartechConfigurationError(f"[{SECTION}] {option} must be True or False; got {_text(option)!r}.")
+    return word in ("true", "t", "1")
 
 
 def _callback_base_url() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_smartech.uploads import Document, TaskTry
 
@@ -17,22 +17,43 @@ class StagedFile(BaseModel):
     bytes: int
 
 
-class Staging(Document):
-    """The files that one try of a task has staged, all of them whole.
+class StagedFiles(Document):
+    """The files of a staging, all of them whole; ``missing_keys`` rows were left out for their primary key."""
 
-    ``fingerprint`` tells the same query again; ``missing_keys`` rows were left out for their primary key.
+    files: tuple[StagedFile, ...]
+    missing_keys: int = 0
+
+
+class Staging(Document):
+    """A folder in S3 that one try of a task stages files in; kept before its first file.
+
+    ``fingerprint`` tells the same query again. ``name`` is its own in the store; ``complete`` is there when all files
+    are, ``removed`` tells that all of them were removed.
     """
 
     task: TaskTry
     fingerprint: str
     bucket: str
-    files: tuple[StagedFile, ...]
-    missing_keys: int = 0
+    folder: str
+    name: str = Field(default="", exclude=True)
+    complete: StagedFiles | None = Field(default=None, exclude=True)
+    removed: bool = Field(default=False, exclude=True)
+
+    @property
+    def url(self) -> str:
+        """The folder, for people."""
+        return f"s3://{self.bucket}/{self.folder}/"
+
+    @property
+    def token(self) -> str:
+        """The part of the folder that nobody can guess, and that no other folder has."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def files(self) -> tuple[StagedFile, ...]:
+        """The files, none while they are not complete."""
+        return self.complete.files if self.complete else ()
 
     def serves(self, task: TaskTry, fingerprint: str) -> bool:
-        """Whether a later try of the same query can go on with these files, instead of asking the database again."""
-        return self.fingerprint == fingerprint and task.retries(self.task)
-
-    def is_of_round(self, task: TaskTry) -> bool:
-        """Whether the task has not been cleared since."""
-        return task == self.task or task.retries(self.task)
+        """Whether a try can go on with these files, instead of asking the database: it is a retry of the same query."""
+        return self.complete is not None and self.fingerprint == fingerprint and task.is_of_round(self.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,13 @@ log = logging.getLogger(__name__)
 REPORT = 10.0
 
 
+def new_folder(prefix: str) -> str:
+    """Return a folder below the prefix that nobody can guess."""
+    return "/".join(filter(None, [prefix.strip("/"), secrets.token_hex(16)]))
+
+
 class StagingArea:
-    """Takes the rows of a query into one file or several, under an unguessable folder.
+    """Takes the rows of a query into one file or several, in a folder of its own.
 
     A sink of ``extracts``. All files are whole after ``complete``; after ``discard`` none is there.
 
@@ -37,7 +42,7 @@ class StagingArea:
         self,
         client: Any,
         bucket: str,
-        prefix: str,
+        folder: str,
         *,
         columns: dict[str, str],
         primary_key: str | None,
@@ -49,7 +54,7 @@ class StagingArea:
         self.missing_keys = 0
         self._client = client
         self._bucket = bucket
-        self._folder = "/".join(filter(None, [prefix.strip("/"), secrets.token_hex(16)]))
+        self._folder = folder
         self._columns = columns
         self._primary_key = primary_key
         self._rows_per_file = rows_per_file
@@ -107,15 +112,19 @@ class StagingArea:
             self._close(self._file)
         log.info("Staged %s.", self._progress())
 
-    def discard(self) -> None:
-        """Remove everything that was staged, whole or not. What cannot be removed is named in the log."""
-        keys = [file.key for file in self.files]
+    def discard(self) -> bool:
+        """Remove everything that was staged, whole or not, and return whether nothing is left.
+
+        What cannot be removed is named in the log.
+        """
+        keys, is_gone = [file.key for file in self.files], True
         if self._file:
-            with _logged(self._bucket, self.key):
-                self._file.abort()
             # It may be whole all the same, and only S3's word on it lost.
             keys.append(self.key)
-        remove(self._client, self._bucket, keys)
+            with _logged(self._bucket, self.key) as left:
+                self._file.abort()
+            is_gone = not left
+        return remove(self._client, self._bucket, keys) and is_gone
 
     def _open(self) -> MultipartUpload:
         self._file = MultipartUpload(self._client, self._bucket, self.key, self._arguments)
@@ -138,12 +147,28 @@ class StagingArea:
         return f"{self.rows:,} rows, {self._bytes / 1e6:,.1f} MB, {speed:,.0f} rows/s{left_out}"
 
 
-def remove(client: Any, bucket: str, keys: Iterable[str]) -> None:
-    """Remove staged files. What cannot be removed is named in the log: it is personal data."""
+def remove(client: Any, bucket: str, keys: Iterable[str]) -> bool:
+    """Remove staged files, and return whether all are gone. What is left is named in the log: it is personal data."""
+    is_gone = True
     for key in keys:
-        with _logged(bucket, key), storage_errors({"Bucket": bucket, "Key": key}):
+        with _logged(bucket, key) as left, storage_errors({"Bucket": bucket, "Key": key}):
             client.delete_object(Bucket=bucket, Key=key)
             log.info("Removed s3://%s/%s.", bucket, key)
+        is_gone = is_gone and not left
+    return is_gone
+
+
+def remove_folder(client: Any, bucket: str, folder: str, spare: Collection[str] = ()) -> bool:
+    """Remove the files of a staging's folder, also those that nobody has counted, and return whether all are gone.
+
+    :param spare: names of files that stay.
+    """
+    keys: list[str] = []
+    with _logged(bucket, f"{folder}/") as left, storage_errors({"Bucket": bucket, "Key": f"{folder}/"}):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/"):
+            keys += [found["Key"] for found in page.get("Contents", [])]
+    gone = [key for key in keys if key.rpartition("/")[2] not in spare]
+    return remove(client, bucket, gone) and not left and len(gone) == len(keys)
 
 
 def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
@@ -162,8 +187,11 @@ def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
 
 
 @contextmanager
-def _logged(bucket: str, key: str) -> Iterator[None]:
+def _logged(bucket: str, key: str) -> Iterator[list[str]]:
+    """Go on if something cannot be removed: it is named in the log, and in what this gives."""
+    left: list[str] = []
     try:
-        yield
+        yield left
     except ContactsStorageError as error:
+        left.append(key)
         log.warning("Contact data may be left at s3://%s/%s, remove it by hand: %s", bucket, key, error)

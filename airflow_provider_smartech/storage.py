@@ -17,6 +17,13 @@ from fsspec.core import has_magic
 from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.redaction import without_queries
 
+# What S3 says of an object that is archived, whose content is therefore not to be had.
+ARCHIVED = "InvalidObjectState"
+
+
+class FileUnreadable(UploadStoreError):
+    """One file cannot be read, whoever asks and however often, while the storage is well."""
+
 
 class Storage:
     """The files below one folder, by their names in it.
@@ -63,11 +70,20 @@ class Storage:
             return [str(name).rpartition(f"{path.lstrip('/')}/")[2] for name in self._root.fs.find(path)]
 
     def read(self, name: str) -> bytes | None:
-        """Return a file, None if it is not there."""
-        with self._answering(), suppress(FileNotFoundError):
+        """Return a file, None if it is not there.
+
+        :raises FileUnreadable: it is archived, or a folder stands in its place.
+        """
+        with self._answering():
             path = self._path(name)
-            return Path(path).read_bytes() if self._is_local else self._content(path)
-        return None
+            try:
+                return Path(path).read_bytes() if self._is_local else self._content(path)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                if fault := _lasting_fault(error):
+                    raise FileUnreadable(fault) from error
+                raise
 
     def _content(self, path: str) -> bytes:
         try:
@@ -134,12 +150,21 @@ class Storage:
         """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
         try:
             yield
+        except UploadStoreError:
+            raise
         except Exception as error:
             raise UploadStoreError(
                 f"The upload store at {self.shown_url} does not answer as it should "
                 f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
                 "Check [smartech] upload_store, its connection and its permissions."
             ) from error
+
+
+def _lasting_fault(error: OSError) -> str | None:
+    """Return what is wrong with a file that cannot be read, None if it may be read later."""
+    if isinstance(error, IsADirectoryError):
+        return "a folder is in its place"
+    return "it is archived" if ARCHIVED in str(error.__cause__) else None
 
 
 def _names_local(folder: str) -> list[str]:

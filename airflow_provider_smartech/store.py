@@ -2,18 +2,20 @@
 
 ::
 
-    uploads/<day>/<key>/record.json                what was about to be sent
-                       /answer-<time>.json         how the request ended
-                       /handover-<time>.json       the submitting task did its part
-                       /pingback-<time>-<id>.json  one file for each call of the callback
-    requestids/<hash>/<key>                        finds an upload by its requestid
-    tasks/<task instance>/<key>                    finds what earlier tries of a task sent
-    stagings/<task instance>/<time>.json           finds the files that earlier tries of a task staged
-    arrivals/<five minutes>/<time>_<key>_<id>      tells waiters which uploads have news
+    uploads/<day>/<key>/record.json                  what was about to be sent
+                       /answer-<time>-<id>.json      how the request ended
+                       /handover-<time>-<id>.json    the submitting task did its part
+                       /pingback-<time>-<id>.json    one file for each call of the callback
+                       /conclusion-<time>-<id>.json  somebody acted upon the ping-backs that were there
+    requestids/<hash>/<key>                          finds an upload by its requestid
+    tasks/<task instance>/<key>                      finds what earlier tries of a task sent
+    stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
+    arrivals/<time>_<key>_<id>                       tells waiters which uploads have news
 
 A key begins with its upload's time, so names alone tell what is newest, and what is old enough to be removed.
-Every file is written once and whole under a name of its own, so that writers cannot undo each other's work.
-Waiters list ``arrivals`` of the last minutes only, so what is over costs them nothing.
+Every file is written once and whole under a name of its own, so that writers cannot undo each other's work. The times
+in names serve people and ``purge``: nothing else is decided by them, because the clocks of several hosts differ.
+Waiters remove the ``arrivals`` that all of them have had the time to see, so what is over costs them nothing.
 """
 
 from __future__ import annotations
@@ -22,32 +24,43 @@ import hashlib
 import logging
 import re
 import secrets
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadUnknown
+from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
 from airflow_provider_smartech.settings import upload_store
-from airflow_provider_smartech.staging import Staging
-from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.uploads import KEY, Answer, Handover, PingBack, Record, TaskTry, Upload
+from airflow_provider_smartech.staging import StagedFiles, Staging
+from airflow_provider_smartech.storage import FileUnreadable, Storage
+from airflow_provider_smartech.uploads import (
+    KEY,
+    Answer,
+    Conclusion,
+    Document,
+    Handover,
+    PingBack,
+    Record,
+    TaskTry,
+    Upload,
+)
 
-BUCKET = timedelta(minutes=5)
-# The clocks of the receiver and of a waiter may differ by this much without news being seen late.
-CLOCK_SKEW = timedelta(minutes=1)
+# A store that has answered is taken to be there for so long, in seconds.
+TRUST = 10.0
 
 # Every name that the store writes, with the time that tells its age: for what belongs to an upload, the upload's.
 # What a writer that died has left begins with a dot and ends with random digits.
 _HASH, _STAMP, _LEFT = "[0-9a-f]{40}", r"20[0-9]{6}T[0-9]{6}\.[0-9]{6}", r"(?:\.[0-9a-f]{16})?"
 _NAMES = {
-    "uploads": re.compile(rf"[0-9]{{8}}/({KEY.pattern})/\.?(?:record|answer|handover|pingback)[-.\w]*"),
+    "uploads": re.compile(rf"[0-9]{{8}}/({KEY.pattern})/\.?(?:record|answer|handover|conclusion|pingback)[-.\w]*"),
     "requestids": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "tasks": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
-    "stagings": re.compile(rf"{_HASH}/\.?({_STAMP})\.json{_LEFT}"),
-    "arrivals": re.compile(rf"20[0-9]{{6}}T[0-9]{{4}}/\.?({_STAMP})_{KEY.pattern}_[0-9a-f]{{8}}{_LEFT}"),
+    "stagings": re.compile(rf"{_HASH}/\.?({_STAMP})-[0-9a-f]{{8}}-(?:begun|complete|removed)\.json{_LEFT}"),
+    "arrivals": re.compile(rf"\.?({_STAMP})_({KEY.pattern})_[0-9a-f]{{8}}{_LEFT}"),
 }
+_OUTCOMES = ("not accepted", "unknown", "accepted")
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +70,7 @@ AnyDocument = TypeVar("AnyDocument", bound=BaseModel)
 class UploadStore:
     """Upload records and ping-backs under one folder.
 
-    All methods block; each raises ``UploadStoreError`` when the storage does not do its part.
+    All methods block; each raises ``UploadStoreError`` when a request to the storage fails.
 
     :param url: the folder, in ``ObjectStoragePath``'s form, such as ``s3://aws_default@bucket/prefix``.
     """
@@ -65,6 +78,7 @@ class UploadStore:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._storage = Storage(self.url)
+        self._trusted_until = 0.0
 
     @classmethod
     def configured(cls) -> UploadStore:
@@ -79,33 +93,38 @@ class UploadStore:
 
     def answered(self, key: str, answer: Answer) -> None:
         """Keep how the request ended, and make the upload known by its requestid."""
-        self._write(f"{_folder(key)}/answer-{_stamp(answer.at)}.json", answer)
+        self._add(key, "answer", answer)
         if answer.requestid:
             self._mark(f"requestids/{_hash(answer.requestid)}/{key}")
 
     def handed_over(self, key: str, handover: Handover) -> None:
         """Keep that the submitting task did its part."""
-        self._write(f"{_folder(key)}/handover-{_stamp(handover.at)}.json", handover)
+        self._add(key, "handover", handover)
+
+    def concluded(self, key: str, conclusion: Conclusion) -> None:
+        """Keep upon which ping-backs somebody acts."""
+        self._add(key, "conclusion", conclusion)
 
     def add_pingback(self, key: str, pingback: PingBack) -> None:
         """Keep a ping-back, then tell the waiters of it."""
-        name = f"{_stamp(pingback.at)}-{secrets.token_hex(4)}"
-        self._write(f"{_folder(key)}/pingback-{name}.json", pingback)
-        # The time of this write, and not of the ping-back: the one before may have taken long.
-        now = datetime.now(UTC)
-        self._mark(f"arrivals/{_bucket(now)}/{_stamp(now)}_{key}_{secrets.token_hex(4)}")
+        self._add(key, "pingback", pingback)
+        self._mark(f"arrivals/{_stamp(datetime.now(UTC))}_{key}_{secrets.token_hex(4)}")
 
     def has(self, key: str) -> bool:
         """Whether an upload with this key is recorded."""
         if self._storage.read(f"{_folder(key)}/record.json") is not None:
+            self._trusted_until = time.monotonic() + TRUST
             return True
         # Nobody can say that an upload is unknown where there is no store.
-        self.check()
+        if time.monotonic() > self._trusted_until:
+            self.check()
+            self._trusted_until = time.monotonic() + TRUST
         return False
 
-    def read(self, key: str) -> Upload:
+    def read(self, key: str, known: Upload | None = None) -> Upload:
         """Return all that is known of one upload.
 
+        :param known: the upload as it was read before, of which nothing is read again: files never change.
         :raises UploadUnknown: there is no such upload.
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
@@ -113,51 +132,84 @@ class UploadStore:
         names = [name for name in self._storage.names(folder) if name.endswith(".json")]
         if "record.json" not in names:
             raise UploadUnknown(key, self.shown_url)
+        before = {pingback.name: pingback for pingback in known.pingbacks} if known else {}
+
+        def load(document: type[AnyDocument]) -> tuple[AnyDocument, ...]:
+            beginning = f"{document.__name__.lower()}-"
+            return tuple(self._load(document, folder, name) for name in names if name.startswith(beginning))
+
         return Upload(
-            record=self._load(Record, folder, "record.json"),
-            answer=_last(self._load(Answer, folder, name) for name in names if name.startswith("answer-")),
-            handover=_last(self._load(Handover, folder, name) for name in names if name.startswith("handover-")),
-            pingbacks=tuple(self._load(PingBack, folder, name) for name in names if name.startswith("pingback-")),
+            record=known.record if known else self._load(Record, folder, "record.json"),
+            answer=_clearest(load(Answer)),
+            handovers=load(Handover),
+            conclusions=load(Conclusion),
+            pingbacks=tuple(
+                before.get(name) or self._load(PingBack, folder, name).model_copy(update={"name": name})
+                for name in names
+                if name.startswith("pingback-")
+            ),
         )
 
-    def find(self, requestid: str) -> Upload:
+    def find(self, requestid: str, account: str | None = None) -> Upload:
         """Return the upload with this requestid, or with this key.
 
+        :param account: the account it must be of, as ``Account.identity`` tells it; any, if none is given.
         :raises UploadUnknown: none is recorded.
+        :raises UploadAmbiguous: several are.
         """
         if KEY.fullmatch(requestid):
             return self.read(requestid)
-        found = self._recorded(f"requestids/{_hash(requestid)}")
+        found = self.all_with(requestid)
+        found = [upload for upload in found if account in (None, upload.record.account)]
         if not found:
             raise UploadUnknown(requestid, self.shown_url)
-        return max(found, key=lambda upload: upload.record.at)
+        if len(found) > 1:
+            raise UploadAmbiguous(requestid, {upload.key: upload.record.described for upload in found})
+        return found[0]
+
+    def all_with(self, requestid: str) -> list[Upload]:
+        """Return the uploads with this requestid: each account of Smartech has requestids of its own."""
+        return self._recorded(f"requestids/{_hash(requestid)}")
 
     def earlier(self, task: TaskTry) -> list[Upload]:
         """Return what earlier tries of this task instance recorded, the latest first."""
-        uploads = [
-            (upload.record.task.try_number, upload.record.at, upload)
-            for upload in self.of_task(task)
-            if upload.record.task and upload.record.task.try_number < task.try_number
-        ]
-        return [upload for *_, upload in sorted(uploads, key=lambda found: found[:2], reverse=True)]
+        return [upload for upload in self.of_task(task) if _task_of(upload).try_number < task.try_number]
 
     def of_task(self, task: TaskTry) -> list[Upload]:
-        """Return what all tries of this task instance recorded."""
-        return self._recorded(f"tasks/{task.instance()}")
+        """Return what all tries of this task instance recorded, the latest first."""
+        uploads = self._recorded(f"tasks/{task.instance()}")
+        return sorted(uploads, key=lambda upload: _task_of(upload).order(), reverse=True)
 
     def keys_of_task(self, instance: str) -> list[str]:
         """Name what all tries of a task instance recorded, for one upload; ``instance`` is ``TaskTry.instance()``."""
         return list(filter(KEY.fullmatch, self._storage.names(f"tasks/{instance}")))
 
-    def staged(self, staging: Staging) -> None:
-        """Keep which files a task has staged."""
-        self._write(f"stagings/{staging.task.instance()}/{_stamp(staging.at)}.json", staging)
+    def staging_begins(self, staging: Staging) -> Staging:
+        """Keep that a task is about to stage files."""
+        named = staging.model_copy(update={"name": f"{_stamp(staging.at)}-{secrets.token_hex(4)}"})
+        self._write(f"stagings/{staging.task.instance()}/{named.name}-begun.json", named)
+        return named
 
-    def last_staging(self, task: TaskTry) -> Staging | None:
-        """Return what the tries of this task instance have staged last."""
+    def staging_completed(self, staging: Staging, files: StagedFiles) -> Staging:
+        """Keep which files were staged."""
+        self._write(f"stagings/{staging.task.instance()}/{staging.name}-complete.json", files)
+        return staging.model_copy(update={"complete": files})
+
+    def staging_removed(self, staging: Staging) -> None:
+        """Keep that no file of a staging is left."""
+        self._mark(f"stagings/{staging.task.instance()}/{staging.name}-removed.json")
+
+    def stagings(self, task: TaskTry) -> list[Staging]:
+        """Return what the tries of this task instance have staged, the latest first."""
         folder = f"stagings/{task.instance()}"
-        names = [name for name in self._storage.names(folder) if name.endswith(".json")]
-        return self._load(Staging, folder, names[-1]) if names else None
+        names = set(self._storage.names(folder))
+        found = []
+        for name in (name.removesuffix("-begun.json") for name in names if name.endswith("-begun.json")):
+            complete = f"{name}-complete.json"
+            files = self._load(StagedFiles, folder, complete) if complete in names else None
+            update = {"name": name, "complete": files, "removed": f"{name}-removed.json" in names}
+            found.append(self._load(Staging, folder, f"{name}-begun.json").model_copy(update=update))
+        return sorted(found, key=lambda staging: staging.task.order(), reverse=True)
 
     def _recorded(self, folder: str) -> list[Upload]:
         """Read the uploads that a folder of marks names, those aside that were removed since."""
@@ -186,28 +238,32 @@ class UploadStore:
     def purge(self, before: datetime) -> int:
         """Remove all that was written for uploads that were recorded before that moment, and return their number.
 
-        What is in the folder and not of the store's making stays.
+        What is in the folder and not of the store's making stays. Staged files that may be left in S3 are named in the
+        log: afterwards nobody knows of them.
         """
         old = [name for name, written in self._own_names() if written < _stamp(before)]
+        self._name_left_stagings(old)
         self._storage.remove(old)
         return sum(name.endswith("/record.json") for name in old)
 
-    def arrivals(self, since: datetime) -> dict[str, str]:
-        """Return the news since then, as names of arrivals with the keys of their uploads.
+    def _name_left_stagings(self, old: list[str]) -> None:
+        removed = {name.removesuffix("-removed.json") for name in old if name.endswith("-removed.json")}
+        begun = {name for name in old if name.startswith("stagings/") and name.endswith("-begun.json")}
+        for name in sorted(begun - {f"{stem}-begun.json" for stem in removed}):
+            folder, _, file = name.rpartition("/")
+            try:
+                log.warning("Contacts may be left in %s; it is forgotten now.", self._load(Staging, folder, file).url)
+            except UploadRecordUnreadable as error:
+                log.warning("%s", error)
 
-        Says some older ones again. Lists a few minutes' folders, however many uploads the store holds.
-        """
-        found = {}
-        moment, end = since - CLOCK_SKEW, datetime.now(UTC) + CLOCK_SKEW
-        buckets = [_bucket(moment)]
-        while (moment := moment + BUCKET) < end + BUCKET:
-            buckets.append(_bucket(min(moment, end)))
-        for bucket in dict.fromkeys(buckets):
-            for name in self._storage.names(f"arrivals/{bucket}"):
-                key = name.split("_")[1] if name.count("_") == 2 else ""
-                if KEY.fullmatch(key):
-                    found[name] = key
-        return found
+    def arrivals(self) -> dict[str, str]:
+        """Return the news that no waiter has removed yet, as names of arrivals with the keys of their uploads."""
+        forms = {name: _NAMES["arrivals"].fullmatch(name) for name in self._storage.names("arrivals")}
+        return {name: form[2] for name, form in forms.items() if form}
+
+    def sweep(self, arrivals: Iterable[str]) -> None:
+        """Remove news that every waiter has had the time to see."""
+        self._storage.remove(f"arrivals/{name}" for name in arrivals)
 
     def check(self) -> None:
         """Reach the storage, to tell whether it is there."""
@@ -226,8 +282,11 @@ class UploadStore:
                     yield f"{folder}/{name}", written[1]
 
     def _load(self, document: type[AnyDocument], folder: str, file: str) -> AnyDocument:
-        content = self._storage.read(f"{folder}/{file}")
         key = folder.rpartition("/")[2]
+        try:
+            content = self._storage.read(f"{folder}/{file}")
+        except FileUnreadable as error:
+            raise UploadRecordUnreadable(key, file, str(error)) from error
         if content is None:
             raise UploadRecordUnreadable(key, file, "it is gone")
         try:
@@ -239,12 +298,22 @@ class UploadStore:
     def _mark(self, name: str) -> None:
         self._storage.write(name, b"{}")
 
+    def _add(self, key: str, kind: str, document: Document) -> None:
+        self._write(f"{_folder(key)}/{kind}-{_stamp(document.at)}-{secrets.token_hex(4)}.json", document)
+
     def _write(self, name: str, document: BaseModel) -> None:
         self._storage.write(name, document.model_dump_json().encode())
 
 
-def _last(documents: Iterator[Any]) -> Any:
-    return max(documents, key=lambda document: document.at, default=None)
+def _clearest(answers: Sequence[Answer]) -> Answer | None:
+    """Return the answer that says most: one that was unclear at first may be known later, never the other way round."""
+    return max(answers, key=lambda answer: _OUTCOMES.index(answer.outcome), default=None)
+
+
+def _task_of(upload: Upload) -> TaskTry:
+    if upload.record.task is None:
+        raise UploadRecordUnreadable(upload.key, "record.json", "it names no task")
+    return upload.record.task
 
 
 def _folder(key: str) -> str:
@@ -257,8 +326,3 @@ def _hash(text: str) -> str:
 
 def _stamp(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
-
-
-def _bucket(moment: datetime) -> str:
-    start = moment - timedelta(minutes=moment.minute % (BUCKET.seconds // 60))
-    return f"{start.astimezone(UTC):%Y%m%dT%H%M}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from airflow_provider_smartech import statuses
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechNotReached,
@@ -19,13 +18,22 @@ from airflow_provider_smartech.errors import (
     SmartechRequestError,
     SmartechThrottled,
     UploadStoreError,
-    UploadUnknown,
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.redaction import mask
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Answer, Handover, Record, State, TaskTry, Upload, key_of, new_upload_id
+from airflow_provider_smartech.uploads import (
+    Answer,
+    Handover,
+    Progress,
+    Record,
+    State,
+    TaskTry,
+    Upload,
+    key_of,
+    new_upload_id,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -44,7 +52,8 @@ OnUnknownOutcome = Literal["resubmit", "fail"]
 class Submission:
     """The uploads that one task instance is to send, and must not send twice without saying so.
 
-    ``waits``: the task itself waits for the ping-back, so it needs a callback of ours.
+    ``waits``: the task itself waits for the ping-back, so it needs a callback of ours. ``max_rejected``: with more
+    rejected rows, an upload counts as failed.
     """
 
     hook: SmartechHook
@@ -53,6 +62,7 @@ class Submission:
     task: TaskTry
     waits: bool
     on_unknown_outcome: OnUnknownOutcome
+    max_rejected: float | None = None
 
     def check(self) -> None:
         """See that an upload can be sent at all.
@@ -73,9 +83,13 @@ class Submission:
             uploads = self.store.earlier(self.task.for_part(part))
             if not uploads:
                 return
-            earlier = next((upload for upload in uploads if self._state(upload) is not State.NOT_ACCEPTED), None)
+            earlier = self._latest(uploads)
             if earlier and self._is_unknown(earlier):
                 self._decide_unknown(earlier)
+
+    def _latest(self, uploads: Iterable[Upload]) -> Upload | None:
+        """Return the first upload that Smartech may have taken, None if it took none."""
+        return next((upload for upload in uploads if self._progress(upload).state is not State.NOT_ACCEPTED), None)
 
     def send(
         self,
@@ -101,45 +115,56 @@ class Submission:
 
         :raises SmartechOutcomeUnknown: nothing is known of it, and ``on_unknown_outcome`` is ``fail``.
         """
-        for earlier in self.store.earlier(self.task.for_part(part)):
-            if self._state(earlier) is not State.NOT_ACCEPTED:
-                return earlier if self._stands(earlier, file) else None
-        return None
+        earlier = self._latest(self.store.earlier(self.task.for_part(part)))
+        return earlier if earlier and self._stands(earlier, file) else None
 
     def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
         """Keep that this task has done its part for the upload."""
         self.store.handed_over(upload.key, Handover(reason=reason, task=self.task))
 
-    def _state(self, upload: Upload) -> State:
-        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected).state
+    def _progress(self, upload: Upload) -> Progress:
+        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected, self.max_rejected)
 
     def _stands(self, earlier: Upload, file: BulkUploadParameters) -> bool:
         """Whether the earlier upload is the one that this try would send. If not, the log says why."""
-        record, handover, state = earlier.record, earlier.handover, self._state(earlier)
-        if (record.fingerprint, record.smartech_conn_id) != (file.fingerprint(), self.hook.smartech_conn_id):
-            if self._is_unknown(earlier) and self.on_unknown_outcome == "fail":
-                self._decide_unknown(earlier)
-            log.warning("An earlier try sent upload %s of another file or list; uploading anew.", earlier.requestid)
-            return False
-        if state is State.FAILED:
+        record, account = earlier.record, self.hook.account
+        if self._progress(earlier).surely_failed:
             log.warning("Upload %s of an earlier try failed; uploading anew.", earlier.requestid)
             return False
-        if handover and handover.reason == "handed over" and not self.task.retries(handover.task):
+        if any(one.reason == "handed over" and not self.task.retries(one.task) for one in earlier.handovers):
             log.warning("Upload %s was handed over before the task was cleared; uploading anew.", earlier.requestid)
             return False
-        other_run = record.task is not None and not self.task.follows(record.task)
-        lost_track = self.waits and not record.tracked
-        if other_run or lost_track or self._is_unknown(earlier):
+        if record.fingerprint != file.fingerprint() or record.idc != account.idc:
+            if self._is_unknown(earlier) and self.on_unknown_outcome == "fail":
+                self._decide_unknown(earlier)
+            what = "another file, list or data centre"
+            log.warning("An earlier try sent upload %s of %s; uploading anew.", earlier.requestid, what)
+            return False
+        # A key that was renewed looks like another account, and a run of the same name like this one.
+        same_account = record.account == account.identity
+        same_run = record.task is not None and self.task.follows(record.task)
+        if not (same_account and same_run and (record.tracked or not self.waits)) or self._is_unknown(earlier):
             self._decide_unknown(earlier)
             return False
         return True
 
     def _is_unknown(self, earlier: Upload) -> bool:
         """Whether nobody knows if it was loaded: no clear answer came, or the wait for it was given up."""
-        state, handover = self._state(earlier), earlier.handover
-        given_up = handover is not None and handover.reason == "not completed"
-        return state in (State.SUBMITTING, State.OUTCOME_UNKNOWN) or (
-            given_up and state not in (State.COMPLETED, State.FAILED)
+        state = self._progress(earlier).state
+        return (
+            state in (State.SUBMITTING, State.OUTCOME_UNKNOWN)
+            or (earlier.given_up and state not in (State.COMPLETED, State.FAILED))
+            or self._may_be_of_another(earlier)
+        )
+
+    def _may_be_of_another(self, earlier: Upload) -> bool:
+        """Whether the ping-backs of an upload without a requestid name the requestid of another upload."""
+        if earlier.answer and earlier.answer.requestid:
+            return False
+        return any(
+            known.key != earlier.key and known.record.account == earlier.record.account
+            for requestid in earlier.named_requestids()
+            for known in self.store.all_with(requestid)
         )
 
     def _decide_unknown(self, earlier: Upload) -> None:
@@ -163,14 +188,9 @@ class Submission:
         return earlier.model_copy(update={"answer": answer})
 
     def _lost_requestid(self, earlier: Upload) -> str:
-        """Return the requestid that the ping-backs name, else the key: another upload's requestid would mislead."""
-        named = {statuses.requestid(pingback.payload) for pingback in earlier.pingbacks} - {None}
-        requestid = str(named.pop()) if len(named) == 1 else earlier.key
-        try:
-            known = self.store.find(requestid)
-        except UploadUnknown:
-            return requestid
-        return requestid if known.key == earlier.key else earlier.key
+        """Return the requestid that the ping-backs name, else the key."""
+        named = earlier.named_requestids()
+        return named.pop() if len(named) == 1 else earlier.key
 
     def _submit(
         self, file: BulkUploadParameters, part: int, parameters: BulkUploadParameters, rows: int | None
@@ -183,6 +203,8 @@ class Submission:
             path=str(file.path),
             listid=file.listid,
             idc=self.hook.account.idc,
+            account=self.hook.account.identity,
+            account_name=self.hook.account.name,
             rows=rows,
             fingerprint=file.fingerprint(),
             smartech_conn_id=self.hook.smartech_conn_id,
@@ -243,6 +265,5 @@ def task_try(context: Context) -> TaskTry:
         map_index=-1 if ti.map_index is None else ti.map_index,
         try_number=ti.try_number,
         max_tries=ti.max_tries,
-        clear_number=dag_run.clear_number or 0,
         run_started=dag_run.start_date,
     )

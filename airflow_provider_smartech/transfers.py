@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import BaseHook
 
 from airflow_provider_smartech import lineage
+from airflow_provider_smartech.assets import COUNTED, total
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
     ContactsQueryFailed,
@@ -28,9 +30,7 @@ from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechOutcomeUnknown,
     TaskKilled,
-    UploadNotCompleted,
     UploadStoreError,
-    UploadTimeout,
 )
 from airflow_provider_smartech.operators import HostedFile, SmartechBaseOperator, as_timedelta
 from airflow_provider_smartech.redaction import SecretUrl
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_smartech.staging import StagedFile, Staging
+    from airflow_provider_smartech.operators import Summaries
+    from airflow_provider_smartech.staging import Staging
     from airflow_provider_smartech.staging_area import StagingArea
+    from airflow_provider_smartech.store import UploadStore
     from airflow_provider_smartech.submissions import Submission
     from airflow_provider_smartech.uploads import TaskTry, Upload
 
@@ -153,8 +155,10 @@ class SqlToSmartechOperator(_S3Operator):
 
     A retry goes on with the files that an earlier try has staged. Clearing the task asks the database anew.
 
-    Returns ``{"requestids": […], "rows": …, "bytes": …, "missing_keys": …, "files": [{"requestid", "key", "rows",
-    "bytes"}]}``; ``requestids`` is pushed to XCom by that name as soon as all files are submitted.
+    Returns ``{"requestids": […], "rows": …, "bytes": …, "missing_keys": …, "accepted": …, "rejected": …, "files":
+    [{"requestid", "key", "rows", "bytes", "accepted", "rejected"}]}``; ``accepted`` and ``rejected`` are None where the
+    task does not wait or a ping-back named no numbers. ``requestids`` is pushed to XCom by that name as soon as all
+    files are submitted.
 
     The parameters about Smartech and the wait, the retries and the errors are those of
     ``SmartechBulkUploadOperator``.
@@ -170,9 +174,9 @@ class SqlToSmartechOperator(_S3Operator):
     :param on_missing_key: what rows do where it is NULL or blank: ``"fail"`` the task, or be left out (``"skip"``).
     :param on_empty: what becomes of the task without rows: ``"skip"``, ``"fail"``, or ``"submit"`` the header alone.
     :param max_rows_per_file: splits the rows into files of so many, each with a requestid of its own.
-    :param delete_staged: removes the staged files: ``"on_success"`` (the default if the task waits for completion),
-        ``"always"`` also when it has failed for good, or ``"never"`` (the default otherwise: Smartech has yet to
-        fetch them).
+    :param delete_staged: removes the staged files, earlier tries' included: ``"on_success"`` (the default if the task
+        waits for completion), ``"always"`` also when it has failed for good, or ``"never"`` (the default otherwise:
+        Smartech has yet to fetch them). Files that were superseded before Smartech was told of them are always removed.
     :param upload_args: what S3 is told of the files, such as ``{"ServerSideEncryption": "aws:kms"}``.
     :param aws_conn_id: AWS connection that writes the files and signs the links.
     :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
@@ -257,6 +261,8 @@ class SqlToSmartechOperator(_S3Operator):
         self.upload_args = upload_args
         self._streaming = False
 
+    announced_as: ClassVar[str] = "requestids"
+
     def execute(self, context: Context) -> Any:
         """Stage and submit the query's rows, or go on where an earlier try ended."""
         with self._tidied(context):
@@ -278,7 +284,7 @@ class SqlToSmartechOperator(_S3Operator):
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the staged files."""
         links = self._links()
-        earlier = submission.store.last_staging(submission.task)
+        earlier = self._staging(submission)
         if earlier and self._goes_on_with(earlier, submission, links):
             log.info("Going on with the %s file(s) that an earlier try has staged.", len(earlier.files))
             staging = earlier
@@ -307,31 +313,37 @@ class SqlToSmartechOperator(_S3Operator):
         """Push the requestids."""
         context["ti"].xcom_push(key="requestids", value=[upload.requestid for upload in uploads])
 
-    def outcome(self, uploads: Sequence[Upload], submission: Submission) -> dict[str, Any]:
+    def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> dict[str, Any]:
         """Remove the staged files if that is wanted, and return what was uploaded."""
-        staging = submission.store.last_staging(submission.task)
+        staging = self._staging(submission)
         if staging is None:
             raise UploadStoreError("The upload store has lost what this task staged; its uploads were submitted.")
         if self.delete_staged != "never":
-            self._remove(staging.bucket, *staging.files)
+            for one in submission.store.stagings(submission.task):
+                self._remove(submission.store, one)
+        counted = summaries or [dict.fromkeys(COUNTED)] * len(uploads)
         files = [
-            {"requestid": upload.requestid, **file.model_dump()}
-            for upload, file in zip(uploads, staging.files, strict=True)
+            {"requestid": upload.requestid, **file.model_dump(), **{name: summary[name] for name in COUNTED}}
+            for upload, file, summary in zip(uploads, staging.files, counted, strict=True)
         ]
         return {
             "requestids": [upload.requestid for upload in uploads],
             "rows": sum(file.rows for file in staging.files),
             "bytes": sum(file.bytes for file in staging.files),
-            "missing_keys": staging.missing_keys,
+            "missing_keys": staging.complete.missing_keys if staging.complete else 0,
+            **{name: total(files, name) for name in COUNTED},
             "files": files,
         }
 
+    def _staging(self, submission: Submission) -> Staging | None:
+        """Return the files that this try or an earlier one of this round has staged for this query."""
+        stagings, fingerprint = submission.store.stagings(submission.task), self._fingerprint()
+        return next((one for one in stagings if one.serves(submission.task, fingerprint)), None)
+
     def _goes_on_with(self, earlier: Staging, submission: Submission, links: S3Links) -> bool:
-        """Whether this is a retry, and the files that an earlier try staged are there, or needed no more."""
+        """Whether the files that an earlier try staged are there, or needed no more."""
         from airflow_provider_smartech.staging_area import exist
 
-        if not earlier.serves(submission.task, self._fingerprint()):
-            return False
         if exist(links.client, earlier.bucket, [file.key for file in earlier.files]):
             return True
         requests = [self.request(submission.hook, links.address(earlier.bucket, file.key)) for file in earlier.files]
@@ -346,42 +358,41 @@ class SqlToSmartechOperator(_S3Operator):
         return all(standing)
 
     def _stage(self, submission: Submission, links: S3Links) -> Staging:
-        from airflow_provider_smartech.staging import Staging
-        from airflow_provider_smartech.staging_area import StagingArea
+        from airflow_provider_smartech.staging import StagedFiles, Staging
+        from airflow_provider_smartech.staging_area import StagingArea, new_folder
 
+        store, folder = submission.store, new_folder(self.s3_prefix)
+        # Whatever can be refused, is refused before the query runs.
+        self.request(submission.hook, "https://bucket.example/contacts.csv")
+        links.check(self.s3_bucket, folder)
+        submission.check()
+        submission.check_earlier()
+        self._remove_superseded(store, submission.task)
+        began = Staging(task=submission.task, fingerprint=self._fingerprint(), bucket=self.s3_bucket, folder=folder)
+        staging = store.staging_begins(began)
         area = StagingArea(
             links.client,
             self.s3_bucket,
-            self.s3_prefix,
+            folder,
             columns=self.columns or {},
             primary_key=self.primary_key,
             rows_per_file=self.max_rows_per_file,
             arguments=self.upload_args or {},
         )
-        # Whatever can be refused, is refused before the query runs.
-        self.request(submission.hook, "https://bucket.example/contacts.csv")
-        links.check(self.s3_bucket, area.key)
-        submission.check()
-        submission.check_earlier()
         self._streaming = True
         try:
             self._stream(area)
             self._judge(area)
             area.complete()
-            staging = Staging(
-                task=submission.task,
-                fingerprint=self._fingerprint(),
-                bucket=self.s3_bucket,
-                files=tuple(area.files),
-                missing_keys=area.missing_keys,
-            )
-            submission.store.staged(staging)
+            files = StagedFiles(files=tuple(area.files), missing_keys=area.missing_keys)
+            return store.staging_completed(staging, files)
         except BaseException:
-            area.discard()
+            if area.discard():
+                with suppress(UploadStoreError):
+                    store.staging_removed(staging)
             raise
         finally:
             self._streaming = False
-        return staging
 
     def _stream(self, area: StagingArea) -> None:
         from airflow_provider_smartech.extracts import extract_of
@@ -436,6 +447,7 @@ class SqlToSmartechOperator(_S3Operator):
     @contextmanager
     def _tidied(self, context: Context) -> Iterator[None]:
         """With ``delete_staged="always"``, remove the staged files when the task has failed for good."""
+        from airflow_provider_smartech.store import UploadStore
         from airflow_provider_smartech.submissions import task_try
 
         try:
@@ -446,36 +458,40 @@ class SqlToSmartechOperator(_S3Operator):
             ti = context["ti"]
             over = isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
             if self.delete_staged == "always" and over:
-                self._remove_what_is_over(
-                    task_try(context), waited=isinstance(error, UploadNotCompleted | UploadTimeout)
-                )
+                try:
+                    self._remove_superseded(UploadStore.configured(), task_try(context))
+                except UploadStoreError as away:
+                    log.warning("%s The staged files stay.", away)
             raise
 
-    def _remove_what_is_over(self, task: TaskTry, waited: bool) -> None:
-        """Remove the files of this round, but none that Smartech may have taken and nobody waited for."""
-        from airflow_provider_smartech.store import UploadStore
+    def _remove_superseded(self, store: UploadStore, task: TaskTry) -> None:
+        """Remove what the tries of this task have staged so far, but nothing that Smartech may have yet to fetch."""
+        from airflow_provider_smartech.settings import Settings
+        from airflow_provider_smartech.uploads import State
 
-        store = UploadStore.configured()
-        try:
-            staging = store.last_staging(task)
-            if staging is None or not staging.is_of_round(task):
-                return
-            for part, file in enumerate(staging.files):
-                if waited or not any(map(_may_be_fetched, store.of_task(task.for_part(part)))):
-                    self._remove(staging.bucket, file)
-                else:
-                    log.warning("s3://%s/%s stays: Smartech may have yet to fetch it.", staging.bucket, file.key)
-        except UploadStoreError as error:
-            log.warning("%s The staged files stay.", error)
+        settings = Settings.load()
+        for staging in store.stagings(task):
+            sent = self._sent(store, task, staging)
+            states = {one.key: one.progress(settings.statuses, settings.pingbacks_expected).state for one in sent}
+            taken = [one for one in sent if states[one.key] is not State.NOT_ACCEPTED]
+            if self.delete_staged != "never":
+                taken = [one for one in taken if not states[one.key].ended and not one.given_up]
+            self._remove(store, staging, {one.record.file for one in taken})
 
-    def _remove(self, bucket: str, *files: StagedFile) -> None:
-        from airflow_provider_smartech.staging_area import remove
+    def _sent(self, store: UploadStore, task: TaskTry, staging: Staging) -> list[Upload]:
+        """Return the uploads of a staging's files."""
+        parts = takewhile(bool, (store.of_task(task.for_part(part)) for part in count()))
+        return [upload for uploads in parts for upload in uploads if f"/{staging.token}/" in upload.record.path]
 
-        remove(self._links().client, bucket, [file.key for file in files])
+    def _remove(self, store: UploadStore, staging: Staging, spare: Collection[str] = ()) -> None:
+        from airflow_provider_smartech.staging_area import remove_folder
 
-
-def _may_be_fetched(upload: Upload) -> bool:
-    return upload.answer is None or upload.answer.outcome != "not accepted"
+        if staging.removed:
+            return
+        if spare:
+            log.warning("%s of %s stay: Smartech may have yet to fetch them.", ", ".join(sorted(spare)), staging.url)
+        if remove_folder(self._links().client, staging.bucket, staging.folder, spare):
+            store.staging_removed(staging)
 
 
 def _one_of(name: str, value: object, choices: Any) -> None:

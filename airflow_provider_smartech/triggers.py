@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,10 @@ from asgiref.sync import sync_to_async
 from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import Upload
+
+# Seconds that every triggerer has for seeing news, before one of them removes it.
+SWEEP_AFTER = 120.0
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +70,12 @@ class SmartechBulkUploadTrigger(BaseTrigger):
 class Poll:
     """One look at the store per interval, for all the triggers on one event loop.
 
-    Each round looks at the uploads that have news, and at one more in turn, so that news that went missing (a clock
-    that is wrong, a write that was cut off) is found in the end. So a round costs what has happened, and not how
-    many wait.
+    Each round looks at the uploads that have news, and at one more in turn, so that news that went missing (a write
+    that was cut off) is found in the end. So a round costs what has happened, and not how many wait. It waits for no
+    upload: one that takes long to read delays nobody else's news.
+
+    News is removed ``SWEEP_AFTER`` seconds after it was seen first, so that a listing does not grow. That is longer
+    than any interval: other triggerers have seen it by then. No clock decides anything here but this process's own.
     """
 
     _of_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Poll]] = WeakKeyDictionary()
@@ -75,7 +84,10 @@ class Poll:
         self._settings = Settings.load()
         self._store = UploadStore(self._settings.upload_store)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
-        self._again: set[str] = set()
+        self._known: dict[str, Upload] = {}
+        self._seen: dict[str, float] = {}
+        self._due: set[str] = set()
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._rounds: asyncio.Task[None] | None = None
 
     @classmethod
@@ -98,8 +110,9 @@ class Poll:
             # A context of its own: with the first trigger's, the log of all would go to that trigger's task.
             self._rounds = asyncio.create_task(self._run(), context=contextvars.Context())
             self._rounds.add_done_callback(self._give_up)
+        self._due.add(key)
+        self._look_at_due()
         try:
-            await self._look(key)
             await news
         finally:
             self._leave(key, news)
@@ -109,25 +122,28 @@ class Poll:
         waiting.discard(news)
         if not waiting:
             self._waiting.pop(key, None)
+            self._known.pop(key, None)
         if not self._waiting and self._rounds:
             self._rounds.cancel()
             self._rounds = None
 
     async def _run(self) -> None:
-        since, seen = datetime.now(UTC), set[str]()
         while True:
             await asyncio.sleep(self._settings.poll_interval)
-            began = datetime.now(UTC)
             try:
-                arrivals = await _in_thread(self._store.arrivals, since)
+                arrivals = await _in_thread(self._store.arrivals)
+                await self._sweep(arrivals)
             except UploadStoreError as error:
                 log.warning("%s The waiting goes on.", error)
                 continue
-            fresh = {key for name, key in arrivals.items() if name not in seen}
-            since, seen = began, set(arrivals)
-            due = fresh | self._again | self._next_in_turn()
-            self._again = set()
-            await asyncio.gather(*(self._look(key) for key in due & self._waiting.keys()))
+            self._due |= {key for name, key in arrivals.items() if name not in self._seen} | self._next_in_turn()
+            self._seen = {name: self._seen.get(name, time.monotonic()) for name in arrivals}
+            self._look_at_due()
+
+    async def _sweep(self, arrivals: Collection[str]) -> None:
+        before = time.monotonic() - max(SWEEP_AFTER, 3 * self._settings.poll_interval)
+        if old := [name for name in arrivals if self._seen.get(name, before) < before]:
+            await _in_thread(self._store.sweep, old)
 
     def _next_in_turn(self) -> set[str]:
         key = next(iter(self._waiting), None)
@@ -136,25 +152,35 @@ class Poll:
         self._waiting[key] = self._waiting.pop(key)
         return {key}
 
+    def _look_at_due(self) -> None:
+        """Begin to look at the uploads that have news; what is looked at already stays due for the next time."""
+        due = self._due & self._waiting.keys() - self._looks.keys()
+        self._due = self._due & self._looks.keys()
+        for key in due:
+            look = asyncio.create_task(self._look(key), context=contextvars.Context())
+            self._looks[key] = look
+            look.add_done_callback(partial(self._looked, key))
+
+    def _looked(self, key: str, look: asyncio.Task[None]) -> None:
+        del self._looks[key]
+
     async def _look(self, key: str) -> None:
         """Tell those who wait for an upload if it has ended, or if it is damaged."""
         try:
-            ended = await _in_thread(self._has_ended, key)
+            upload = await _in_thread(self._store.read, key, self._known.get(key))
         except UploadStoreError as error:
             if isinstance(error, UploadRecordUnreadable):
                 self._tell(key, error)
             else:
                 log.warning("%s The waiting goes on.", error)
-                self._again.add(key)
+                self._due.add(key)
         except Exception as error:  # noqa: BLE001 - raised where this upload is waited for, and disturbs no other
             self._tell(key, error)
         else:
-            if ended:
+            if key in self._waiting:
+                self._known[key] = upload
+            if upload.progress(self._settings.statuses, self._settings.pingbacks_expected).state.ended:
                 self._tell(key)
-
-    def _has_ended(self, key: str) -> bool:
-        upload = self._store.read(key)
-        return upload.progress(self._settings.statuses, self._settings.pingbacks_expected).state.ended
 
     def _tell(self, key: str, error: BaseException | None = None) -> None:
         for news in self._waiting.get(key, set()):

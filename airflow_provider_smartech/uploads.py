@@ -6,15 +6,16 @@ import hashlib
 import json
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from airflow_provider_smartech import statuses
-from airflow_provider_smartech.errors import UploadFailed, UploadStatusUnrecognised
-from airflow_provider_smartech.statuses import Statuses, Verdict
+from airflow_provider_smartech.counts import Rows, counts
+from airflow_provider_smartech.errors import UploadFailed, UploadRowsRejected, UploadStatusUnrecognised
+from airflow_provider_smartech.statuses import Statuses, Verdict, requestids
 
 _ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
 KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")
@@ -67,8 +68,9 @@ class Document(BaseModel):
 class TaskTry(BaseModel):
     """One try of one task instance; ``part`` tells its uploads apart where it makes several.
 
-    Clearing a task changes ``max_tries`` or ``clear_number``, a retry does not. A DAG run that was deleted and made
-    again under the same name has another ``run_started``.
+    Clearing a task changes its ``max_tries``, a retry does not. ``run_started`` is what tells a DAG run from one of the
+    same name that was deleted. Airflow sets it anew where a run that was over is cleared, so it is different more often
+    than the run is, and never the other way round.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -80,7 +82,6 @@ class TaskTry(BaseModel):
     part: int = 0
     try_number: int
     max_tries: int
-    clear_number: int = 0
     run_started: AwareDatetime | None = None
 
     def instance(self) -> str:
@@ -94,31 +95,52 @@ class TaskTry(BaseModel):
 
     def follows(self, earlier: TaskTry) -> bool:
         """Whether that was surely an earlier try in the same DAG run, and not in one of the same name."""
-        same_run = self.clear_number > earlier.clear_number or self.run_started == earlier.run_started
+        same_run = self.run_started is not None and self.run_started == earlier.run_started
         return same_run and self.try_number > earlier.try_number
 
     def retries(self, earlier: TaskTry) -> bool:
-        """Whether this is a retry of that try, without a clearing between them."""
-        rounds = [(one.max_tries, one.clear_number, one.run_started) for one in (self, earlier)]
-        return rounds[0] == rounds[1] and self.try_number > earlier.try_number
+        """Whether this is a retry of that try, without a clearing of the task between them."""
+        return self.follows(earlier) and self.max_tries == earlier.max_tries
+
+    def is_of_round(self, other: TaskTry) -> bool:
+        """Whether this is that try, or a retry of it."""
+        return self.for_part(0) == other.for_part(0) or self.retries(other)
+
+    def order(self) -> tuple[datetime, int]:
+        """Return what sorts the tries of a task instance, runs of the same name included."""
+        return self.run_started or datetime.min.replace(tzinfo=UTC), self.try_number
 
 
 class Record(Document):
     """What is known before the request is sent.
 
     ``path`` is without its query, ``fingerprint`` tells the same file and list again; ``tracked``: our callback was
-    sent; ``rows`` of the file, where the task has counted them.
+    sent; ``rows`` of the file, where the task has counted them. ``account`` tells the accounts of Smartech apart,
+    ``account_name`` is what the connection calls it.
     """
 
     key: str = Field(pattern=KEY.pattern)
     path: str
     listid: int | None = None
     idc: str | None = None
+    account: str = ""
+    account_name: str | None = None
     rows: int | None = None
     fingerprint: str = ""
     smartech_conn_id: str
     tracked: bool
     task: TaskTry | None = None
+
+    @property
+    def file(self) -> str:
+        """The file's name, without its folder."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def described(self) -> str:
+        """What tells it from an upload of another account, for people."""
+        where = "/".join(filter(None, [self.idc, self.account_name]))
+        return f"{self.file} to {where} by connection {self.smartech_conn_id} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Answer(Document):
@@ -136,23 +158,53 @@ class Handover(Document):
 
 
 class PingBack(Document):
-    """One call of the callback; ``payload`` is what it carried, without secrets."""
+    """One call of the callback; ``payload`` is its body and ``query`` its URL's query, without secrets.
+
+    ``name`` is its file's in the store.
+    """
 
     payload: JsonValue = None
+    query: dict[str, JsonValue] = Field(default_factory=dict)
+    name: str = Field(default="", exclude=True)
+
+    @property
+    def shown(self) -> Any:
+        """What it carried, as one JSON value."""
+        if not self.query:
+            return self.payload
+        return self.query if self.payload in (None, "") else {"query": self.query, "body": self.payload}
 
     def digest(self) -> str:
-        """Return a fingerprint of the payload: a repeated ping-back has the same."""
-        text = json.dumps(self.payload, sort_keys=True, ensure_ascii=True)
+        """Return a fingerprint of what it carried: a repeated ping-back has the same."""
+        text = json.dumps([self.payload, self.query], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Conclusion(Document):
+    """Somebody who waited has acted upon what these ping-backs (their names) say; later ones change nothing."""
+
+    pingbacks: tuple[str, ...]
+
+
 class Progress(BaseModel):
-    """What an upload amounts to: its state and the ping-backs that decided it."""
+    """What an upload amounts to: its state, the ping-backs that decided it, and what became of the rows.
+
+    ``by_rows``: it failed because of its rows, although its ping-backs say that it completed. ``contradicted``: the
+    terminal ping-backs, late ones included, do not all say the same.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     state: State
     deciding: tuple[PingBack, ...] = ()
+    rows: Rows = Rows()
+    by_rows: bool = False
+    contradicted: bool = False
+
+    @property
+    def surely_failed(self) -> bool:
+        """Whether it failed, and nothing says that it may have completed."""
+        return self.state is State.FAILED and not self.contradicted
 
 
 class Upload(BaseModel):
@@ -162,8 +214,9 @@ class Upload(BaseModel):
 
     record: Record
     answer: Answer | None = None
-    handover: Handover | None = None
+    handovers: tuple[Handover, ...] = ()
     pingbacks: tuple[PingBack, ...] = ()
+    conclusions: tuple[Conclusion, ...] = ()
 
     @property
     def key(self) -> str:
@@ -175,25 +228,53 @@ class Upload(BaseModel):
         """Smartech's requestid; where it is not known, the upload's key stands in."""
         return (self.answer and self.answer.requestid) or self.key
 
-    def progress(self, words: Statuses, expected: int) -> Progress:
+    @property
+    def given_up(self) -> bool:
+        """Whether a task has waited for it and stopped, because it did not complete in time or not at all."""
+        return any(handover.reason == "not completed" for handover in self.handovers)
+
+    def named_requestids(self) -> set[str]:
+        """Return the requestids that its ping-backs name."""
+        return {name for pingback in self.pingbacks for name in requestids([pingback.payload, pingback.query])}
+
+    def progress(self, words: Statuses, expected: int, max_rejected: float | None = None) -> Progress:
         """Judge the upload.
 
-        It has ended when ``expected`` different terminal ping-backs have come, and it completed only if each of
-        them says so. What comes after these changes nothing.
+        It has ended when ``expected`` different terminal ping-backs have come, and the worst of what they say counts.
+        What came after the first conclusion changes nothing. It has failed as well if no row was accepted, or more than
+        ``max_rejected`` were rejected.
         """
-        deciding: dict[str, tuple[PingBack, Verdict]] = {}
-        under_way = False
-        for pingback in sorted(self.pingbacks, key=lambda pingback: pingback.at):
-            verdict = words.verdict(pingback.payload)
-            if verdict is Verdict.IN_PROGRESS:
-                under_way = True
-            elif len(deciding) < expected:
-                deciding.setdefault(pingback.digest(), (pingback, verdict))
-        if len(deciding) < expected:
-            return Progress(state=State.IN_PROGRESS if under_way or deciding else self._answered())
-        verdicts = {verdict for _, verdict in deciding.values()}
-        worst = max(verdicts, key=list(Verdict).index)
-        return Progress(state=State(worst.value), deciding=tuple(pingback for pingback, _ in deciding.values()))
+        verdicts = self.verdicts(words)
+        concluded = min((one.pingbacks for one in self.conclusions), key=len, default=())
+        considered = [found for found in verdicts if found[0].name in concluded]
+        deciding = _different(considered)
+        if not deciding:
+            # Nobody has concluded, or only by words that mean something else now.
+            deciding, considered = _different(verdicts), verdicts
+            if len(deciding) < expected:
+                under_way = any(verdict is not Verdict.SILENT for _, verdict in considered)
+                return Progress(state=State.IN_PROGRESS if under_way else self._answered())
+        pingbacks = tuple(pingback for pingback, _ in deciding)
+        rows = Rows.worst(Rows.of([one.payload, one.query], self.record.rows) for one in pingbacks)
+        verdict = Verdict.worst(verdict for _, verdict in deciding)
+        by_rows = verdict is Verdict.COMPLETED and (rows.none_accepted or rows.exceed(max_rejected))
+        terminal = {verdict for _, verdict in verdicts if verdict.is_terminal}
+        return Progress(
+            state=State.FAILED if by_rows else State(str(verdict)),
+            deciding=pingbacks,
+            rows=rows,
+            by_rows=by_rows,
+            contradicted=len(terminal) > 1,
+        )
+
+    def verdicts(self, words: Statuses) -> list[tuple[PingBack, Verdict]]:
+        """Judge each ping-back, the oldest first as far as clocks tell."""
+        named, requestid = self.named_requestids(), self.requestid
+        if requestid == self.key:
+            # Not known: then they must at least name the same one.
+            requestid = next(iter(named)) if len(named) == 1 else ""
+        found = sorted(self.pingbacks, key=lambda pingback: (pingback.at, pingback.name))
+        return [(pingback, words.verdict(pingback.payload, pingback.query, requestid)) for pingback in found]
 
     def _answered(self) -> State:
         if self.answer is None:
@@ -207,24 +288,41 @@ class Upload(BaseModel):
     def summary(self, progress: Progress) -> dict[str, Any]:
         """Return a completed upload as a small JSON object for XCom.
 
-        Keys: ``requestid``, ``state``, ``counts`` (numbers that the ping-back names), ``submitted_at`` and
-        ``completed_at`` (ISO 8601, UTC), ``seconds`` between them, ``payload`` (of the last deciding ping-back).
+        Keys: ``requestid``, ``state``, ``rows``, ``accepted`` and ``rejected`` (None where nobody has said), ``counts``
+        (the numbers under the ping-back's own names), ``submitted_at`` and ``completed_at`` (ISO 8601, UTC),
+        ``seconds`` between them, ``payload`` (of the last deciding ping-back).
 
         :raises UploadFailed: a ping-back says that it failed.
+        :raises UploadRowsRejected: no row was accepted, or too many were rejected.
         :raises UploadStatusUnrecognised: a ping-back's status is not known.
         """
-        payloads = [pingback.payload for pingback in progress.deciding]
+        payloads = [pingback.shown for pingback in progress.deciding]
+        if progress.by_rows:
+            raise UploadRowsRejected(self.requestid, self.record.file, payloads, progress.rows)
         if progress.state is State.FAILED:
-            raise UploadFailed(self.requestid, payloads)
+            raise UploadFailed(self.requestid, self.record.file, payloads)
         if progress.state is not State.COMPLETED:
-            raise UploadStatusUnrecognised(self.requestid, payloads)
-        last = progress.deciding[-1]
+            raise UploadStatusUnrecognised(self.requestid, self.record.file, payloads)
+        last, rows = progress.deciding[-1], progress.rows
         return {
             "requestid": self.requestid,
             "state": progress.state.value,
-            "counts": statuses.counts(last.payload),
+            "rows": rows.total,
+            "accepted": rows.accepted,
+            "rejected": rows.rejected,
+            "counts": counts([last.payload, last.query]),
             "submitted_at": self.record.at.isoformat(),
             "completed_at": last.at.isoformat(),
-            "seconds": round((last.at - self.record.at).total_seconds(), 3),
-            "payload": last.payload,
+            # Clocks of several hosts may differ.
+            "seconds": max(0.0, round((last.at - self.record.at).total_seconds(), 3)),
+            "payload": last.shown,
         }
+
+
+def _different(verdicts: Iterable[tuple[PingBack, Verdict]]) -> list[tuple[PingBack, Verdict]]:
+    """Return the terminal ping-backs, each once however often it was repeated."""
+    found: dict[str, tuple[PingBack, Verdict]] = {}
+    for pingback, verdict in verdicts:
+        if verdict.is_terminal:
+            found.setdefault(pingback.digest(), (pingback, verdict))
+    return list(found.values())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+from tenacity import Retrying, retry_if_exception, wait_fixed
 
 from airflow_provider_smartech.errors import (
     UploadNotTracked,
@@ -18,37 +20,61 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import Progress, Upload
+from airflow_provider_smartech.uploads import Conclusion, Progress, Upload
 
 log = logging.getLogger(__name__)
 
 # Airflow's own deadline for a deferred task comes after the trigger's, whose message says more.
 BACKSTOP = timedelta(minutes=10)
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 
 class Wait:
-    """Waits for uploads, each for ``timeout`` at most, in the deployment's upload store."""
+    """Waits for uploads, each for ``timeout`` at most, in the deployment's upload store.
 
-    def __init__(self, timeout: timedelta) -> None:
+    :param max_rejected: with more rejected rows (an int), or a larger share of them (a float), an upload has failed.
+    """
+
+    def __init__(self, timeout: timedelta, max_rejected: float | None = None) -> None:
         self.timeout = timeout
+        self.max_rejected = max_rejected
         self.settings = Settings.load()
         self.store = UploadStore(self.settings.upload_store)
+        self._deadline = time.monotonic() + timeout.total_seconds()
 
     @property
     def backstop(self) -> timedelta:
         """When Airflow itself is to end a deferred wait."""
         return self.timeout + BACKSTOP
 
-    def find(self, requestid: str) -> Upload:
+    def find(self, requestid: str, account: str | None = None) -> Upload:
         """Return the upload with this requestid.
 
         :raises UploadUnknown: the store has no record of it.
+        :raises UploadAmbiguous: several uploads have it.
         :raises UploadNotTracked: it was sent without our callback.
         """
-        upload = self.store.find(requestid)
+        upload = self.store.find(requestid, account)
         if not upload.record.tracked:
             raise UploadNotTracked(upload.requestid)
         return upload
+
+    def patiently(
+        self, call: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """Call the store, again and again until the deadline if its storage fails; that says nothing of an upload."""
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=lambda attempt: time.monotonic() >= self._deadline,
+            wait=wait_fixed(self.settings.poll_interval),
+            before_sleep=lambda attempt: log.warning(
+                "%s The waiting goes on.", attempt.outcome and attempt.outcome.exception()
+            ),
+            reraise=True,
+        )
+        return retrying(call, *arguments, **named)
 
     def has_ended(self, upload: Upload) -> bool:
         """Whether enough ping-backs have come."""
@@ -57,18 +83,30 @@ class Wait:
     def look(self, upload: Upload) -> dict[str, Any] | None:
         """Return the summary of a completed upload, None while it has not ended.
 
+        From then on it stays as it is, whatever ping-backs come.
+
         :raises UploadNotCompleted: it ended otherwise.
         """
         progress = self._progress(upload)
         if not progress.state.ended:
             return None
+        if not upload.conclusions:
+            seen = Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks))
+            self.store.concluded(upload.key, seen)
         summary = upload.summary(progress)
-        seconds, counts = summary["seconds"], summary["counts"]
-        log.info("Smartech completed upload %s after %s seconds: %s", upload.requestid, seconds, counts)
+        level = logging.WARNING if progress.rows.rejected else logging.INFO
+        log.log(
+            level,
+            "Smartech completed upload %s of %s after %s seconds: %s.",
+            upload.requestid,
+            upload.record.file,
+            summary["seconds"],
+            progress.rows,
+        )
         return summary
 
     def _progress(self, upload: Upload) -> Progress:
-        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected)
+        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected, self.max_rejected)
 
     def trigger(self, uploads: Sequence[Upload]) -> SmartechBulkUploadTrigger:
         """Return the trigger that waits for all these uploads, from now on."""
@@ -79,20 +117,26 @@ class Wait:
 
     def block(self, uploads: Sequence[Upload]) -> list[Upload]:
         """Wait here and return the uploads as they are when all have ended, or when the time is over."""
-        deadline = time.monotonic() + self.timeout.total_seconds()
-        return [self._until(upload, deadline) for upload in uploads]
+        return [self._until(upload) for upload in uploads]
 
-    def _until(self, upload: Upload, deadline: float) -> Upload:
-        while not self.has_ended(upload) and (left := deadline - time.monotonic()) > 0:
-            try:
-                upload = self.store.read(upload.key)
-            except UploadRecordUnreadable:
-                raise
-            except UploadStoreError as error:
-                log.warning("%s The waiting goes on.", error)
+    def _until(self, upload: Upload) -> Upload:
+        while not self.has_ended(upload):
+            left = self._deadline - time.monotonic()
+            upload = self._again(upload)
+            if left <= 0:
+                break
             if not self.has_ended(upload):
                 time.sleep(min(self.settings.poll_interval, left))
         return upload
+
+    def _again(self, upload: Upload) -> Upload:
+        try:
+            return self.patiently(self.store.read, upload.key, upload)
+        except UploadStoreError as error:
+            if not _may_pass(error):
+                raise
+            # The time is over.
+            return upload
 
     def resume(self, event: dict[str, Any] | None) -> list[Upload]:
         """Return the uploads that a trigger's event is about, as the store has them now.
@@ -103,7 +147,8 @@ class Wait:
         keys = event.get("keys") if known and event else None
         if event is None or not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise WaitBroken(f"The trigger came back with an event that says nothing: {event!r}.")
-        uploads = [self.store.read(key) for key in keys]
+        self._deadline = time.monotonic() + BACKSTOP.total_seconds()
+        uploads = [self.patiently(self.store.read, key) for key in keys]
         unfinished = next((upload.requestid for upload in uploads if not self.has_ended(upload)), None)
         if event["event"] == "error" and unfinished:
             raise WaitBroken(f"Waiting for upload {unfinished} broke off: {event.get('message')}")
@@ -120,7 +165,12 @@ class Wait:
         :raises UploadNotCompleted: it failed, or ended with a status that nobody recognises.
         :raises UploadTimeout: it has not ended.
         """
-        summary = self.look(upload)
+        summary = self.patiently(self.look, upload)
         if summary is None:
             raise UploadTimeout(upload.requestid, upload.record.at, self.timeout.total_seconds(), len(upload.pingbacks))
         return summary
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the storage may answer later: not for a file that is damaged."""
+    return isinstance(error, UploadStoreError) and not isinstance(error, UploadRecordUnreadable)

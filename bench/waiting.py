@@ -23,8 +23,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import BUCKET as ARRIVALS
-from airflow_provider_smartech.store import CLOCK_SKEW, UploadStore
+from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads import Answer, PingBack, Record, key_of, new_upload_id
 from bench.pages import fill
@@ -79,7 +78,10 @@ def main() -> None:
         old = f"a folder with {options.old_uploads:,} old uploads"
         say(f"keeping {options.old_uploads:,} old uploads")
         with patch("airflow_provider_smartech.storage._write_local", _write_quickly):
-            fill(UploadStore(f"file://{folder}/old"), options.old_uploads)
+            filled = UploadStore(f"file://{folder}/old")
+            fill(filled, options.old_uploads)
+        # As triggerers leave it that have seen the news.
+        filled.sweep(filled.arrivals())
         shared, alone = KINDS
         cases = [(shared, "a folder", f"file://{folder}/{waiting}", waiting) for waiting in WAITING]
         cases += [(shared, "S3", f"s3://bench_s3@{BUCKET}/{waiting}", waiting) for waiting in (WAITING[0], WAITING[-2])]
@@ -120,7 +122,6 @@ async def _measure(kind: type[SmartechBulkUploadTrigger], waiting: int) -> dict[
         await asyncio.sleep(1)
     await asyncio.sleep(INTERVAL)
     if kind is SmartechBulkUploadTrigger:
-        await asyncio.sleep(_until_a_round_is_one_listing())
         # From the middle between two rounds, so that the window has whole ones.
         seen = requests["n"]
         while requests["n"] == seen:  # noqa: ASYNC110 - counted in other threads
@@ -139,16 +140,6 @@ async def _measure(kind: type[SmartechBulkUploadTrigger], waiting: int) -> dict[
     for task in tasks.values():
         task.cancel()
     return {**quiet, "detected": _percentile([ended[key] - at for key, at in called.items()], 0.95)}
-
-
-def _until_a_round_is_one_listing() -> float:
-    """Return the seconds until what a round costs does not hang on the time of day.
-
-    A round near the end of a folder of arrivals lists the next one too, and one near its beginning the one before.
-    """
-    bucket, edge = ARRIVALS.total_seconds(), CLOCK_SKEW.total_seconds() + 3 * INTERVAL
-    now = time.time() % bucket
-    return max(0.0, edge - now) if now < bucket - edge - WINDOW else bucket - now + edge
 
 
 async def _wait_for(trigger: SmartechBulkUploadTrigger, key: str, ended: dict[str, float]) -> None:
@@ -210,8 +201,7 @@ def _report(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores. Triggers in one process and "
         f"on one event loop, as in a triggerer, with a poll interval of {INTERVAL:.0f} s, when all have looked "
-        "once, and while a round is one listing (it is two for some of every five minutes). "
-        "Beside them, triggers that each poll by themselves, as other providers' do. A request is one for a file or "
+        "once. Beside them, triggers that each poll by themselves, as other providers' do. A request is one for a file or "
         f"for a listing. The lag is how late the event loop comes back; detection is from the kept ping-back to the "
         f"trigger's event, of {PINGBACKS} ping-backs."
     )

@@ -47,7 +47,7 @@ class Account:
                 yield f"{upload.requestid} is recorded as accepted, and was not taken"
         doubtful = [upload for upload in self.uploads[:-1] if not self._surely_failed(upload)]
         for upload in doubtful:
-            if self._answer(upload) is State.ACCEPTED and not upload.handover:
+            if self._answer(upload) is State.ACCEPTED and not upload.handovers:
                 yield f"{upload.requestid} was accepted, nobody stopped waiting for it, and it was sent again"
         if len(doubtful) > self.log.count(WARNING):
             yield f"{len(doubtful)} doubtful uploads were sent again, {self.log.count(WARNING)} with a warning"
@@ -61,7 +61,7 @@ class Account:
         return upload.progress(self.words, 1).state
 
     def _surely_failed(self, upload: Upload) -> bool:
-        return State.FAILED is self._state(upload) or State.NOT_ACCEPTED is self._answer(upload)
+        return upload.progress(self.words, 1).surely_failed or State.NOT_ACCEPTED is self._answer(upload)
 
     def _answer(self, upload: Upload) -> State:
         """Return the state as the request's answer alone tells it."""

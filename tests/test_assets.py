@@ -122,7 +122,7 @@ class TestUpdates:
         requestid = run(task, ti)
         assert task.outlets == [outlet]
         assert updates(ti) == [("smartech://us/33", [requestid])]
-        assert ti.outlet_events[outlet].extra == {"requestids": [requestid]}
+        assert ti.outlet_events[outlet].extra == {"requestids": [requestid], "accepted": 3, "rejected": 0}
 
     def test_a_list_as_the_outlet_of_a_task_that_does_not_wait_is_refused(self, csv_url: str) -> None:
         with pytest.raises(ValueError, match="wait_for_completion"):

@@ -30,7 +30,7 @@ def base_url(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_task_that_submits_leads_to_what_the_store_keeps_for_it(base_url: str) -> None:
     link = SmartechUploadLink().get_link(UPLOAD, ti_key=KEY)
     ids = {"dag_id": KEY.dag_id, "run_id": KEY.run_id, "task_id": KEY.task_id, "map_index": KEY.map_index}
-    submitted = TaskTry(**ids, try_number=2, max_tries=5, clear_number=1)
+    submitted = TaskTry(**ids, try_number=2, max_tries=5)
     assert link == f"{base_url}/smartech-uploads/task/{submitted.instance()}"
 
 

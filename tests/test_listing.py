@@ -194,8 +194,8 @@ def test_the_time_line_tells_what_happened_in_order(
         "Smartech accepted it as r0",
         "ping-back: in progress",
         "ping-back: completed",
-        "completed",
         "ping-back: completed",
+        "completed",
         "the submitting task did its part",
     ]
     assert [event.payload for event in happened if event.is_pingback][1] == {"status": "completed"}

@@ -485,25 +485,31 @@ def test_a_refused_try_in_between_does_not_hide_an_earlier_one(
     assert [run(operator(csv_url), FakeTaskInstance(try_number=3))] == submitted(sandbox)
 
 
-def test_clearing_with_fewer_retries_than_before_is_not_taken_for_a_retry(sandbox: SandboxServer, csv_url: str) -> None:
-    run(operator(csv_url), FakeTaskInstance(try_number=1, max_tries=3))
-    run(operator(csv_url), FakeTaskInstance(try_number=2, max_tries=3, clear_number=1))
-    assert len(submitted(sandbox)) == 2
-
-
-def test_a_requestid_that_another_upload_has_is_not_taken_from_a_pingback(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str
+@pytest.mark.parametrize(("on_unknown_outcome", "sent"), [("resubmit", 3), ("fail", 2)])
+def test_a_pingback_that_names_another_upload_s_requestid_tells_nothing_of_this_one(
+    sandbox: SandboxServer,
+    store: UploadStore,
+    csv_url: str,
+    caplog: pytest.LogCaptureFixture,
+    on_unknown_outcome: Any,
+    sent: int,
 ) -> None:
     known = run(operator(csv_url), FakeTaskInstance(task_id="other"))
-    sandbox.faults = frozenset({Fault.CUT_BEFORE})
+    sandbox.faults = frozenset({Fault.CUT_AFTER, Fault.NO_PINGBACK})
     with pytest.raises(SmartechOutcomeUnknown):
         run(operator(csv_url), FIRST)
     folder = Path(store.url.removeprefix("file://"))
     keys = {path.parent.name for path in folder.glob("uploads/*/*/record.json")} - {store.find(known).key}
-    key = keys.pop()
-    store.add_pingback(key, PingBack(payload={"status": "completed", "requestid": known}))
-    assert run(operator(csv_url), RETRY) == key
-    assert store.find(known).key != key
+    store.add_pingback(keys.pop(), PingBack(payload={"status": "completed", "requestid": known}))
+    sandbox.faults = frozenset()
+    task = operator(csv_url, on_unknown_outcome=on_unknown_outcome)
+    if on_unknown_outcome == "fail":
+        with pytest.raises(SmartechOutcomeUnknown):
+            run(task, RETRY)
+    else:
+        run(task, RETRY)
+        assert "whether Smartech loaded it is not known" in caplog.text
+    assert len(submitted(sandbox)) == sent
 
 
 def test_the_requestid_is_logged_even_if_it_cannot_be_kept(

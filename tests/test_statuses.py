@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_smartech.counts import counts
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.statuses import Verdict, counts, requestid
+from airflow_provider_smartech.statuses import Verdict, requestids
 
-COMPLETED, FAILED, UNRECOGNISED, IN_PROGRESS = (
+COMPLETED, FAILED, UNRECOGNISED, IN_PROGRESS, SILENT = (
     Verdict.COMPLETED,
     Verdict.FAILED,
     Verdict.UNRECOGNISED,
     Verdict.IN_PROGRESS,
+    Verdict.SILENT,
 )
 
 
@@ -36,11 +38,11 @@ COMPLETED, FAILED, UNRECOGNISED, IN_PROGRESS = (
         ({"status": 1}, UNRECOGNISED),
         ({"status": True}, UNRECOGNISED),
         ({"message": "completed"}, UNRECOGNISED),
-        ({}, UNRECOGNISED),
-        ([], UNRECOGNISED),
+        ({}, SILENT),
+        ([], SILENT),
         (["completed"], UNRECOGNISED),
-        ("", UNRECOGNISED),
-        (None, UNRECOGNISED),
+        ("", SILENT),
+        (None, SILENT),
         (0, UNRECOGNISED),
     ],
 )
@@ -81,7 +83,7 @@ def test_counts_are_the_numbers_of_contacts_under_their_own_names() -> None:
     assert counts(payload) == {"total": 10, "Rejected": 2}
 
 
-def test_a_requestid_is_taken_only_if_there_is_exactly_one() -> None:
-    assert requestid({"data": {"requestId": "abc"}}) == "abc"
-    assert requestid([{"requestid": "a"}, {"requestid": "b"}]) is None
-    assert requestid("text") is None
+def test_every_requestid_that_is_named_is_seen() -> None:
+    assert requestids({"data": {"requestId": "abc"}}) == {"abc"}
+    assert requestids([{"requestid": "a"}, {"requestid": 77}]) == {"a", "77"}
+    assert requestids("text") == set()

@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -15,10 +15,10 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from s3fs import S3FileSystem
 
-from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
-from airflow_provider_smartech.staging import Staging
+from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.staging import StagedFiles, Staging
 from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import BUCKET, CLOCK_SKEW, UploadStore
+from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import (
     Answer,
     Handover,
@@ -64,8 +64,10 @@ def test_an_upload_is_read_as_it_was_written(store: UploadStore) -> None:
     handover = Handover(reason="handed over", task=task())
     store.handed_over(kept.key, handover)
     upload = store.read(kept.key)
-    assert (upload.record, upload.answer, upload.handover) == (kept, answer, handover)
-    assert sorted(upload.pingbacks, key=lambda pingback: pingback.at) == pingbacks
+    assert (upload.record, upload.answer, upload.handovers) == (kept, answer, (handover,))
+    assert [one.payload for one in sorted(upload.pingbacks, key=lambda one: one.at)] == [
+        pingback.payload for pingback in pingbacks
+    ]
 
 
 def test_an_upload_is_found_by_its_requestid_and_by_its_key(store: UploadStore) -> None:
@@ -79,7 +81,7 @@ def test_an_upload_is_found_by_its_requestid_and_by_its_key(store: UploadStore) 
 def test_an_empty_store_knows_no_upload(store: UploadStore) -> None:
     key = str(key_of(new_upload_id()))
     assert not store.has(key)
-    assert store.arrivals(datetime.now(UTC)) == {}
+    assert store.arrivals() == {}
     assert store.earlier(task(2)) == []
     for name in (key, "r1", "../../etc/passwd"):
         with pytest.raises(UploadUnknown, match="upload_store") as caught:
@@ -87,17 +89,31 @@ def test_an_empty_store_knows_no_upload(store: UploadStore) -> None:
         assert caught.value.requestid == name
 
 
-def test_the_newest_answer_and_handover_count(store: UploadStore) -> None:
-    kept = record()
+def test_the_clearest_answer_counts_whatever_the_clocks_say(store: UploadStore) -> None:
+    kept, now = record(), datetime.now(UTC)
     store.create(kept)
-    for requestid in (None, "r1"):
-        store.answered(kept.key, Answer(outcome="accepted" if requestid else "unknown", requestid=requestid))
-    store.handed_over(kept.key, Handover(reason="not completed", task=task(1)))
-    store.handed_over(kept.key, Handover(reason="handed over", task=task(2)))
-    upload = store.read(kept.key)
-    assert upload.answer
-    assert upload.handover
-    assert (upload.answer.requestid, upload.handover.task.try_number) == ("r1", 2)
+    store.answered(kept.key, Answer(outcome="unknown", at=now + timedelta(minutes=5)))
+    store.answered(kept.key, Answer(outcome="accepted", requestid="r1", at=now))
+    answer = store.read(kept.key).answer
+    assert answer
+    assert answer.requestid == "r1"
+
+
+def test_what_was_read_before_is_not_read_again(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, files, read = record(), list[str](), Storage.read
+    store.create(kept)
+    for _ in range(20):
+        store.add_pingback(kept.key, PingBack(payload=1))
+    known = store.read(kept.key)
+    store.add_pingback(kept.key, PingBack(payload=2))
+
+    def noted(self: Storage, name: str) -> bytes | None:
+        files.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(Storage, "read", noted)
+    assert len(store.read(kept.key, known).pingbacks) == 21
+    assert len(files) == 1
 
 
 def test_the_uploads_of_earlier_tries_of_the_same_task_instance_are_found_latest_try_first(store: UploadStore) -> None:
@@ -117,67 +133,43 @@ def test_an_upload_whose_record_was_removed_is_no_earlier_one(store: UploadStore
     assert [upload.record for upload in store.earlier(task(3))] == [kept]
 
 
-def test_of_two_tries_with_one_number_the_newer_comes_first(store: UploadStore) -> None:
-    """As after a DAG run was deleted and made again under the same name."""
+def test_the_tries_of_the_latest_run_of_a_name_come_first_whatever_the_workers_clocks(store: UploadStore) -> None:
     now = datetime.now(UTC)
-    old, new = record(task=task(1), at=now - timedelta(hours=1)), record(task=task(1), at=now)
+    runs = [now - timedelta(hours=2), now - timedelta(hours=1)]
+    old = record(task=task(2, run_started=runs[0]), at=now)
+    new = record(task=task(1, run_started=runs[1]), at=now - timedelta(hours=1))
     for kept in (new, old):
         store.create(kept)
-    assert [upload.record for upload in store.earlier(task(2))] == [new, old]
-    assert store.earlier(task(1)) == []
+    assert [upload.record for upload in store.earlier(task(3, run_started=runs[1]))] == [new, old]
+    assert store.earlier(task(1, run_started=runs[1])) == []
 
 
-def test_the_newest_of_several_uploads_with_one_requestid_is_found(store: UploadStore) -> None:
-    now = datetime.now(UTC)
-    records = [record(at=now - timedelta(minutes=age)) for age in (3, 1, 2)]
+def test_a_requestid_of_several_uploads_is_an_error_that_names_them_unless_the_account_tells(
+    store: UploadStore,
+) -> None:
+    records = [record(account=account, account_name=f"name-{account}") for account in ("a", "b")]
     for kept in records:
         store.create(kept)
         store.answered(kept.key, Answer(outcome="accepted", requestid="r1"))
-    assert store.find("r1").record == records[1]
+    with pytest.raises(UploadAmbiguous, match=r"name-a.*name-b|name-b.*name-a") as caught:
+        store.find("r1")
+    assert sorted(caught.value.keys) == sorted(kept.key for kept in records)
+    assert [store.find("r1", account).record for account in ("a", "b")] == records
+    with pytest.raises(UploadUnknown):
+        store.find("r1", "c")
 
 
-def test_news_is_told_once_it_has_come(store: UploadStore) -> None:
-    before = datetime.now(UTC)
+def test_news_is_told_once_it_has_come_and_until_it_is_removed(store: UploadStore) -> None:
     kept = record()
     store.create(kept)
+    # What the ping-back itself says of its time does not matter.
+    store.add_pingback(kept.key, PingBack(payload=1, at=datetime.now(UTC) - timedelta(hours=9)))
+    first = store.arrivals()
     store.add_pingback(kept.key, PingBack(payload=1))
-    store.add_pingback(kept.key, PingBack(payload=1))
-    assert list(store.arrivals(before).values()) == [kept.key, kept.key]
-
-
-@pytest.mark.parametrize("since", [timedelta(), CLOCK_SKEW, -CLOCK_SKEW, -BUCKET, -2 * BUCKET, -timedelta(hours=1)])
-def test_news_is_told_to_whoever_looked_last_before_it_whatever_their_clocks(
-    store: UploadStore, since: timedelta
-) -> None:
-    kept = record()
-    store.create(kept)
-    before = datetime.now(UTC)
-    # What the ping-back itself says of its time does not matter: the write before may have taken long.
-    store.add_pingback(kept.key, PingBack(at=before - timedelta(hours=9)))
-    assert kept.key in store.arrivals(before + since).values()
-
-
-def test_what_is_over_is_not_listed_again(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = record()
-    store.create(kept)
-    store.add_pingback(kept.key, PingBack())
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return datetime.now(tz) + 2 * BUCKET + 2 * CLOCK_SKEW
-
-    monkeypatch.setattr("airflow_provider_smartech.store.datetime", Later)
-    listed: list[str] = []
-    names = Storage.names
-
-    def noting(self: Storage, folder: str) -> list[str]:
-        listed.append(folder)
-        return names(self, folder)
-
-    monkeypatch.setattr(Storage, "names", noting)
-    assert store.arrivals(Later.now(UTC)) == {}
-    assert 1 <= len(listed) <= 2
+    assert list(store.arrivals().values()) == [kept.key, kept.key]
+    store.sweep(first)
+    assert list(store.arrivals().values()) == [kept.key]
+    assert store.arrivals().keys().isdisjoint(first)
 
 
 def test_concurrent_writers_lose_nothing(store: UploadStore) -> None:
@@ -195,7 +187,7 @@ def test_concurrent_writers_lose_nothing(store: UploadStore) -> None:
     for thread in threads:
         thread.join()
     assert sorted(str(pingback.payload) for pingback in store.read(kept.key).pingbacks) == sorted(map(str, payloads))
-    assert len(store.arrivals(datetime.now(UTC))) == 40
+    assert len(store.arrivals()) == 40
 
 
 def test_another_process_s_writes_are_seen(store: UploadStore) -> None:
@@ -206,7 +198,7 @@ def test_another_process_s_writes_are_seen(store: UploadStore) -> None:
     assert other.read(kept.key).pingbacks == ()
     store.add_pingback(kept.key, PingBack(payload=1))
     assert len(other.read(kept.key).pingbacks) == 1
-    assert len(other.arrivals(datetime.now(UTC))) == 1
+    assert len(other.arrivals()) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b'{"at": "2026-01-0', b"[]", b'{"payload": 1, "at": "yesterday"}'])
@@ -232,7 +224,9 @@ def test_uploads_are_named_newest_first_from_any_of_them_on(store: UploadStore) 
     assert list(store.keys("20260102T000000")) == keys[:2][::-1]
 
 
-def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_else(store: UploadStore) -> None:
+def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_else(
+    store: UploadStore, caplog: pytest.LogCaptureFixture
+) -> None:
     now = datetime.now(UTC)
     old, new = (
         record(key=f"20260101T000000-{'a' * 40}", at=now - timedelta(days=90), task=task(1)),
@@ -244,7 +238,8 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
         store.add_pingback(kept.key, PingBack(payload=1))
         store.handed_over(kept.key, Handover(reason="handed over", task=task()))
     for at in (now - timedelta(days=90), now):
-        store.staged(Staging(at=at, task=task(), fingerprint="f", bucket="b", files=()))
+        begun = store.staging_begins(Staging(at=at, task=task(), fingerprint="f", bucket="b", folder=f"f{at:%Y%m}"))
+        store.staging_completed(begun, StagedFiles(files=()))
     root = ObjectStoragePath(store.url)
     foreign = [
         "20200101T000000-foreign.txt",
@@ -265,8 +260,9 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
     assert [name for name in foreign if not any(there.endswith(f"/{name}") for there in names)] == []
     assert store.find(f"r-{new.key}").record == new
     assert [upload.key for upload in store.of_task(task())] == [new.key]
-    assert store.last_staging(task()) is not None
-    assert sum("/stagings/" in name for name in names) == 1
+    assert [staging.folder for staging in store.stagings(task())] == [f"f{now:%Y%m}"]
+    assert sum("/stagings/" in name for name in names) == 2
+    assert f"Contacts may be left in s3://b/f{now - timedelta(days=90):%Y%m}/" in caplog.text
     with pytest.raises(UploadUnknown):
         store.find(f"r-{old.key}")
     assert store.purge(now - timedelta(days=30)) == 0
@@ -343,7 +339,7 @@ def test_listings_do_not_pile_up_in_the_file_system_s_cache(s3_folder: str) -> N
     kept = record()
     store.create(kept)
     store.add_pingback(kept.key, PingBack())
-    assert store.arrivals(datetime.now(UTC))
+    assert store.arrivals()
     assert store.read(kept.key).pingbacks
     folder = ObjectStoragePath(s3_folder)
     assert [path for path in folder.fs.dircache if path.startswith(folder.path)] == []

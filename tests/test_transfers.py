@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 from airflow.sdk import DAG
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
@@ -50,7 +50,7 @@ from airflow_provider_smartech.submissions import Submission
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
 from tests.servers import eventually
-from tests.tasks import FakeTaskInstance, run
+from tests.tasks import FakeTaskInstance, context, run
 from tests.test_operators import crashing, submitted
 
 pytestmark = pytest.mark.usefixtures("receiver")
@@ -113,7 +113,8 @@ class TestS3ToSmartech:
         ti = FakeTaskInstance()
         requestid = run(from_s3(bucket, primary_key="EMAIL", wait_for_completion=True), ti)
         assert [requestid] == submitted(sandbox)
-        assert ti.xcoms == {"requestid": requestid}
+        assert ti.xcoms["requestid"] == requestid
+        assert [summary["accepted"] for summary in ti.xcoms["summaries"]] == [2]
         assert sandbox.state.count(33) == 2
 
     def test_it_waits_in_the_triggerer_too(self, sandbox: SandboxServer, bucket: str) -> None:
@@ -369,11 +370,12 @@ class TestSqlToSmartech:
         result = run(from_sql(bucket, columns=columns, primary_key="EMAIL", wait_for_completion=True), ti)
         [requestid] = submitted(sandbox)
         content = "EMAIL,NAME\n" + "".join(f'c{i}@example.com,"Name, {i}"\n' for i in range(1, 11))
-        assert ti.xcoms == {"requestids": [requestid]}
+        assert ti.xcoms["requestids"] == [requestid]
         [file] = result.pop("files")
         assert re.fullmatch(r"staged/[0-9a-f]{32}/contacts-00001\.csv", file.pop("key"))
-        assert file == {"requestid": requestid, "rows": 10, "bytes": len(content)}
-        assert result == {"requestids": [requestid], "rows": 10, "bytes": len(content), "missing_keys": 0}
+        numbers = {"rows": 10, "bytes": len(content), "accepted": 10, "rejected": 0}
+        assert file == {"requestid": requestid, **numbers}
+        assert result == {"requestids": [requestid], "missing_keys": 0, **numbers}
         assert sandbox.state.count(33) == 10
 
     def test_what_is_staged_is_the_csv_that_was_asked_for(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
@@ -423,7 +425,7 @@ class TestSqlToSmartech:
         result = run(task, FakeTaskInstance(try_number=2))
         assert (result["rows"], len(submitted(sandbox))) == (6, 3)
         assert value(postgres, "SELECT last_value FROM asked") == 6
-        run(task, FakeTaskInstance(try_number=3, clear_number=1))
+        run(task, FakeTaskInstance(try_number=3, max_tries=4))
         assert value(postgres, "SELECT last_value FROM asked") == 12, "a cleared task asks anew"
         postgres.execute("DROP SEQUENCE asked")
 
@@ -432,7 +434,7 @@ class TestSqlToSmartech:
         self, sandbox: SandboxServer, s3: Any, bucket: str, lost: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         task = from_sql(bucket, max_rows_per_file=4)
-        with crashing(UploadStore, "staged", after=True):
+        with crashing(UploadStore, "staging_completed", after=True):
             run(task)
         for key in keys(s3, bucket)[:lost]:
             s3.delete_object(Bucket=bucket, Key=key)
@@ -471,13 +473,13 @@ class TestSqlToSmartech:
         with pytest.raises(SmartechOutcomeUnknown):
             run(from_sql(bucket, on_unknown_outcome="fail"))
         # A retry with another query, or the same query after the task was cleared.
-        ti = FakeTaskInstance(try_number=2, clear_number=0 if second else 1)
+        ti = FakeTaskInstance(try_number=2, max_tries=2 if second else 3)
         with pytest.raises(SmartechOutcomeUnknown, match="nothing is sent again"):
             run(from_sql(bucket, on_unknown_outcome="fail", **second), ti)
         assert (len(submitted(sandbox)), len(keys(s3, bucket))) == (1, 1)
 
     def test_another_query_in_a_retry_is_asked(self, sandbox: SandboxServer, bucket: str) -> None:
-        with crashing(UploadStore, "staged", after=True):
+        with crashing(UploadStore, "staging_completed", after=True):
             run(from_sql(bucket))
         result = run(from_sql(bucket, sql=QUERY.replace("10", "3")), FakeTaskInstance(try_number=2))
         assert result["rows"] == 3
@@ -794,11 +796,25 @@ class TestDeletion:
     def test_always_means_also_when_the_last_try_has_failed(
         self, sandbox: SandboxServer, s3: Any, bucket: str, delete_staged: Any, try_number: int, left: int
     ) -> None:
-        sandbox.fail_next(Fault.NO_PINGBACK)
-        task = from_sql(bucket, wait_for_completion=True, delete_staged=delete_staged, timeout=0.3)
-        with pytest.raises(UploadTimeout):
+        sandbox.fail_next(Fault.STATUS_FAILED)
+        task = from_sql(bucket, wait_for_completion=True, delete_staged=delete_staged)
+        with pytest.raises(UploadFailed):
             run(task, FakeTaskInstance(try_number=try_number, max_tries=2))
         assert len(keys(s3, bucket)) == left
+
+    @pytest.mark.parametrize("by_airflow", [False, True])
+    def test_always_means_also_after_a_timeout_which_is_not_tried_again(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, by_airflow: bool
+    ) -> None:
+        sandbox.fail_next(Fault.NO_PINGBACK)
+        task = from_sql(bucket, wait_for_completion=True, delete_staged="always", timeout=0.3, deferrable=by_airflow)
+        ti = FakeTaskInstance()
+        with pytest.raises(TaskDeferred if by_airflow else UploadTimeout):
+            task.execute(context(ti))
+        if by_airflow:
+            with pytest.raises(UploadTimeout):
+                task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))
+        assert keys(s3, bucket) == []
 
     def test_always_means_also_after_an_error_that_is_not_tried_again(
         self, sandbox: SandboxServer, s3: Any, bucket: str
@@ -811,16 +827,22 @@ class TestDeletion:
     def test_always_spares_a_file_that_smartech_may_have_yet_to_fetch(
         self, sandbox: SandboxServer, s3: Any, bucket: str
     ) -> None:
+        sandbox.faults = frozenset({Fault.NO_PINGBACK})
         with the_second_gets(sandbox, Fault.INVALID_KEY), pytest.raises(SmartechRefused):
             run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, delete_staged="always"))
         assert [key[-9:] for key in keys(s3, bucket)] == ["00001.csv"]
 
-    def test_always_spares_the_files_of_the_round_before(self, sandbox: SandboxServer, s3: Any, bucket: str) -> None:
-        run(from_sql(bucket))
+    @pytest.mark.parametrize(("faults", "left"), [({Fault.NO_PINGBACK}, 1), (set(), 0)])
+    def test_a_file_of_the_round_before_is_spared_while_smartech_may_have_yet_to_fetch_it(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, store: UploadStore, faults: set[Fault], left: int
+    ) -> None:
+        sandbox.faults = frozenset(faults)
+        [requestid] = run(from_sql(bucket))["requestids"]
+        eventually(lambda: bool(left) or bool(store.find(requestid).pingbacks))
         task = from_sql(bucket, conn_id="aws_default", wait_for_completion=True, delete_staged="always")
         with pytest.raises(SmartechConfigurationError):
-            run(task, FakeTaskInstance(try_number=2, clear_number=1))
-        assert len(keys(s3, bucket)) == 1
+            run(task, FakeTaskInstance(try_number=2, max_tries=3))
+        assert len(keys(s3, bucket)) == left
 
     def test_a_file_that_cannot_be_removed_is_named_and_fails_nothing(
         self,

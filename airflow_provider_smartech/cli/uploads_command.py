@@ -105,9 +105,13 @@ def _fields(upload: Overview) -> dict[str, Any]:
         "key": upload.key,
         "state": upload.state,
         "idc": upload.idc,
+        "account": upload.account,
         "listid": upload.listid,
         "file": upload.file,
         "rows": upload.rows,
+        "accepted": upload.accepted,
+        "rejected": upload.rejected,
+        "contradicted": upload.contradicted,
         "submitted_at": upload.submitted_at.isoformat(),
         "ended_at": upload.ended_at.isoformat() if upload.ended_at else None,
         "seconds": round(upload.seconds, 1) if upload.seconds is not None else None,
@@ -121,8 +125,21 @@ def _fields(upload: Overview) -> dict[str, Any]:
 
 def _columns(upload: Overview) -> dict[str, Any]:
     fields = _fields(upload)
-    names = ("requestid", "state", "listid", "file", "rows", "submitted_at", "seconds", "dag_id", "task_id")
-    return {**{name: fields[name] for name in names}, "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}"}
+    names = (
+        "requestid",
+        "state",
+        "account",
+        "listid",
+        "file",
+        "rows",
+        "accepted",
+        "rejected",
+        "submitted_at",
+        "seconds",
+    )
+    shown = {name: fields[name] for name in (*names, "dag_id", "task_id")}
+    state = " ".join([upload.state, *(f"({remark})" for remark in upload.remarks)])
+    return {**shown, "state": state, "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}"}
 
 
 def _event(event: Event) -> dict[str, Any]:

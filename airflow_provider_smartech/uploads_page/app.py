@@ -81,10 +81,12 @@ def create_app(store: UploadStore) -> FastAPI:
 
     @app.get("/requestid")
     def requestid(may_see: MaySeeDep, requestid: str) -> Response:
-        upload = Overview.of(store.find(requestid), Settings.load())
-        if not may_see(upload):
+        settings = Settings.load()
+        found = [store.read(requestid)] if KEY.fullmatch(requestid) else store.all_with(requestid)
+        seen = [upload for upload in (Overview.of(one, settings) for one in found) if may_see(upload)]
+        if not seen:
             raise HTTPException(404)
-        return _see_other(upload.key)
+        return _see_other(seen[0].key) if len(seen) == 1 else render("requestid.html", uploads=seen)
 
     @app.get("/chart.svg")
     def chart(may_see: MaySeeDep) -> Response:

@@ -28,9 +28,9 @@ DESCRIPTIONS: dict[str, str] = {
     State.ACCEPTED: "Smartech took the upload; no ping-back has come yet.",
     State.IN_PROGRESS: "A ping-back says that Smartech is loading the contacts.",
     State.COMPLETED: "Smartech has loaded the contacts, as its ping-back says.",
-    State.FAILED: "Smartech did not load the contacts, as its ping-back says.",
-    State.UNRECOGNISED: "A ping-back came whose status nobody recognises. If you know what it means, add its word to "
-    "completed_words, failed_words or progress_words in [smartech].",
+    State.FAILED: "Smartech did not load the contacts, or accepted none of them, as its ping-back says.",
+    State.UNRECOGNISED: "A ping-back came whose status nobody recognises, or that contradicts itself. If you know what "
+    "its word means, add it to completed_words, failed_words or progress_words in [smartech].",
     UNREADABLE: "A file of this upload is damaged.",
 }
 
@@ -54,6 +54,11 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def number(rows: int | None) -> str:
+    """Return a number of rows, nothing where it is not known."""
+    return "" if rows is None else f"{rows:,}"
+
+
 def pretty(payload: Any) -> str:
     """Return a JSON value with line breaks."""
     return payload if isinstance(payload, str) else json.dumps(payload, indent=2, ensure_ascii=False)
@@ -69,7 +74,7 @@ def task_url(task: TaskTry) -> str:
 _templates = Environment(
     loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_templates.filters |= {"duration": duration, "moment": moment, "pretty": pretty, "task_url": task_url}
+_templates.filters |= {"duration": duration, "moment": moment, "number": number, "pretty": pretty, "task_url": task_url}
 _templates.globals |= {"idcs": IDCS}
 
 
