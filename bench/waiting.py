@@ -201,8 +201,8 @@ def _report(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores. Triggers in one process and "
         f"on one event loop, as in a triggerer, with a poll interval of {INTERVAL:.0f} s, when all have looked "
-        "once. Beside them, triggers that each poll by themselves, as other providers' do. A request is one for a file or "
-        f"for a listing. The lag is how late the event loop comes back; detection is from the kept ping-back to the "
+        "once. Beside them, triggers that each poll by themselves, as other providers' do. A request is one for a file "
+        f"or for a listing. The lag is how late the event loop comes back; detection is from the kept ping-back to the "
         f"trigger's event, of {PINGBACKS} ping-backs."
     )
     yield ""

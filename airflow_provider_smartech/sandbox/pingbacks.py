@@ -26,11 +26,13 @@ def payload(requestid: str, load: Load, reason: str | None, faults: Collection[F
     return said | {"reason": reason} if reason else said
 
 
-def send(callback: str, said: dict[str, Any], faults: Collection[Fault]) -> str:
+def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
     """Call the ping-back URL and return what became of it."""
     try:
         if Fault.PINGBACK_UNREADABLE in faults:
             answer = requests.post(callback, data=UNREADABLE, timeout=SECONDS)
+        elif isinstance(said, bytes):
+            answer = requests.post(callback, data=said, timeout=SECONDS)
         elif Fault.PINGBACK_FORM in faults:
             answer = requests.post(callback, data=said, timeout=SECONDS)
         else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ class SandboxServer:
         ``Fault.ANSWER_LATE`` an answer.
     :param repeats: how often a ping-back is sent again that nobody took. Smartech does not say whether it does that.
     :param repeat_seconds: the pause before each time.
+    :param new_requestid: makes the requestids; two accounts of Smartech may well issue the same ones.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SandboxServer:
         late_seconds: float = 30.0,
         repeats: int = 0,
         repeat_seconds: float = 10.0,
+        new_requestid: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self.api_key = api_key
         self.primary_key = primary_key
@@ -56,6 +59,8 @@ class SandboxServer:
         self.repeats = repeats
         self.repeat_seconds = repeat_seconds
         self.state = State(database)
+        self._new_requestid = new_requestid
+        self._callbacks: dict[str, str | None] = {}
         self._next: deque[frozenset[Fault]] = deque()
         self._released = threading.Event()
         self._stopping = threading.Event()
@@ -124,13 +129,28 @@ class SandboxServer:
 
     def accept(self, request: UploadRequest, faults: frozenset[Fault]) -> str:
         """Take an upload, load it in the background and return its requestid."""
-        requestid = self.state.add_upload(without_queries(request.path), request.listid, request.in_query)
+        requestid = self._new_requestid()
+        self._callbacks[requestid] = request.callback
+        self.state.add_upload(requestid, without_queries(request.path), request.listid, request.in_query)
         job = threading.Thread(target=self._load, args=(requestid, request, faults), name=f"load-{requestid}")
         self._jobs.append(job)
         job.start()
         if Fault.PINGBACK_FIRST in faults:
             job.join()
         return requestid
+
+    def ping_back(self, requestid: str, said: Any, query: str = "", faults: Iterable[Fault] = ()) -> str:
+        """Call an upload's ping-back URL once more, whenever and with whatever; return what became of it.
+
+        :param said: the body: what JSON takes, or bytes that are sent as they are.
+        :param query: what the URL gets after a ``?``.
+        """
+        callback = self._callbacks[requestid]
+        if callback is None:
+            raise ValueError(f"upload {requestid} has no callback")
+        answer = pingbacks.send(f"{callback}?{query}" if query else callback, said, frozenset(faults))
+        self.state.add_pingback(requestid, answer)
+        return answer
 
     def _load(self, requestid: str, request: UploadRequest, faults: frozenset[Fault]) -> None:
         if Fault.STATUS_IN_PROGRESS in faults:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,15 +31,13 @@ class State:
         self._db.row_factory = sqlite3.Row
         self._db.executescript(_SCHEMA)
 
-    def add_upload(self, path: str, listid: int | None, in_query: Iterable[str]) -> str:
-        """Keep a new upload and return its requestid; ``in_query`` are the parameters that came in the URL."""
-        requestid = uuid.uuid4().hex
+    def add_upload(self, requestid: str, path: str, listid: int | None, in_query: Iterable[str]) -> None:
+        """Keep a new upload; ``in_query`` are the parameters that came in the URL."""
         with self._lock, self._db:
             self._db.execute(
                 "INSERT INTO uploads (requestid, path, listid, in_query) VALUES (?, ?, ?, ?)",
                 (requestid, path, listid, ",".join(sorted(in_query))),
             )
-        return requestid
 
     def set_upload(self, requestid: str, **columns: Any) -> None:
         """Change what is known of an upload."""
