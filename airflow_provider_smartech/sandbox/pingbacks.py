@@ -31,9 +31,7 @@ def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
     try:
         if Fault.PINGBACK_UNREADABLE in faults:
             answer = requests.post(callback, data=UNREADABLE, timeout=SECONDS)
-        elif isinstance(said, bytes):
-            answer = requests.post(callback, data=said, timeout=SECONDS)
-        elif Fault.PINGBACK_FORM in faults:
+        elif isinstance(said, bytes) or Fault.PINGBACK_FORM in faults:
             answer = requests.post(callback, data=said, timeout=SECONDS)
         else:
             answer = requests.post(callback, json=said, timeout=SECONDS)
