@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowSkipException,
     TaskDeferred,
@@ -25,7 +24,6 @@ from airflow_provider_smartech import lineage
 from airflow_provider_smartech.assets import COUNTED, total
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
-    ContactsQueryFailed,
     ContactsWithoutKey,
     SmartechConfigurationError,
     SmartechOutcomeUnknown,
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.uploads import TaskTry, Upload
 
 log = logging.getLogger(__name__)
-
-# The classes of SQLSTATE for connections, permissions, names and syntax, resources, and the operator's intervention.
-STRUCTURAL = ("08", "28", "3D", "3F", "42", "53", "57")
 
 OnMissingKey = Literal["fail", "skip"]
 OnEmpty = Literal["skip", "fail", "submit"]
@@ -189,7 +184,7 @@ class SqlToSmartechOperator(_S3Operator):
     :raises ContactsRefused: the query's columns or values cannot be uploaded.
     :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
     :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
-    :raises ContactsQueryFailed: the database stopped the query because of the data in it.
+    :raises ContactsQueryFailed: the database stopped the query while rows were read.
     :raises ContactsStorageError: S3 does not take the files.
     :raises SmartechConfigurationError: a connection is not of the right kind, or its credentials expire too soon.
     """
@@ -395,22 +390,10 @@ class SqlToSmartechOperator(_S3Operator):
             self._streaming = False
 
     def _stream(self, area: StagingArea) -> None:
-        from airflow_provider_smartech.extracts import extract_of
+        from airflow_provider_smartech.extracts import send
         from airflow_provider_smartech.extracts.extract import Query
 
-        failure = None
-        with extract_of(self._database()) as extract:
-            try:
-                extract.send(Query.of(self.sql, self.parameters), area)
-            except AirflowException:
-                raise
-            except Exception as error:
-                if _shows_no_data(error):
-                    raise
-                failure = ContactsQueryFailed(type(error).__name__, _sqlstate(error))
-        # Outside the handler: the driver's exception must not be chained.
-        if failure:
-            raise failure
+        send(self._database(), Query.of(self.sql, self.parameters), area)
 
     def _judge(self, area: StagingArea) -> None:
         rows = area.rows + area.missing_keys
@@ -497,24 +480,3 @@ class SqlToSmartechOperator(_S3Operator):
 def _one_of(name: str, value: object, choices: Any) -> None:
     if value not in get_args(choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}; got {value!r}")
-
-
-def _shows_no_data(error: Exception) -> bool:
-    """Whether an error is surely about the query, its parameters or the connection, so that its text quotes no row."""
-    if isinstance(error, TypeError | AttributeError | LookupError):
-        return True
-    sqlstate, driver = _sqlstate(error), type(error).__module__.partition(".")[0]
-    if sqlstate is None and driver in ("psycopg", "psycopg2"):
-        # Not from the server, so from before it was asked, or about the connection.
-        return True
-    structural = {"CatalogException", "BinderException", "ParserException"}
-    return (sqlstate or "")[:2] in STRUCTURAL or type(error).__name__ in structural or _of_sqlite(error)
-
-
-def _sqlstate(error: Exception) -> str | None:
-    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-
-
-def _of_sqlite(error: Exception) -> bool:
-    # Only errors of the library itself have this attribute, and not those of reading values.
-    return getattr(error, "sqlite_errorname", None) == "SQLITE_ERROR"
