@@ -110,19 +110,19 @@ def test_each_fault_has_its_error_and_is_sent_once(
         ("200 OK", b'{"result": "SUCCESS", "requestid": "abc"}', None),
         ("201 Created", b'{"result": " success ", "requestid": "abc"}', None),
         ("200 OK", b'{"result": "Success", "requestid": "  "}', SmartechOutcomeUnknown),
-        ("200 OK", b'{"result": "Success", "requestid": 7}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": 0}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": true}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": 7.5}', SmartechOutcomeUnknown),
         ("200 OK", b'{"requestid": "abc"}', SmartechOutcomeUnknown),
         ("200 OK", b'{"result": true, "requestid": "abc"}', SmartechOutcomeUnknown),
         ("200 OK", b'["Success"]', SmartechOutcomeUnknown),
         ("200 OK", b"", SmartechOutcomeUnknown),
         ("200 OK", b"[" * 60000, SmartechOutcomeUnknown),
         ("200 OK", b"x" * 70000, SmartechOutcomeUnknown),
-        ("200 OK", b'{"result": "Failure", "requestid": "abc"}', SmartechRefused),
+        ("200 OK", b'{"result": "Failure", "requestid": "abc"}', SmartechOutcomeUnknown),
         ("302 Found", b'{"result": "Success", "requestid": "abc"}', SmartechOutcomeUnknown),
         ("503 Unavailable", b'{"result": "Success", "requestid": "abc"}', SmartechOutcomeUnknown),
         ("408 Timeout", b"", SmartechOutcomeUnknown),
-        ("404 Not Found", b"<html>", SmartechRefused),
-        ("429 Slow Down", b"{}", SmartechThrottled),
     ],
 )
 def test_success_needs_2xx_and_the_word_and_a_requestid(
@@ -135,6 +135,44 @@ def test_success_needs_2xx_and_the_word_and_a_requestid(
         else:
             with pytest.raises(error):
                 SmartechHook().bulk_upload(csv_url)
+    assert len(seen) == 1
+
+
+def test_a_requestid_may_be_a_number(connection: SetConnection, csv_url: str) -> None:
+    with answering(http("200 OK", b'{"result": "Success", "requestid": 12345678901234567890}')) as (url, _):
+        connection(host=url)
+        assert SmartechHook().bulk_upload(csv_url) == "12345678901234567890"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        *[(f"{status} No", b"<html>", SmartechRefused) for status in (400, 401, 403, 404, 405, 406, 410, 411)],
+        *[(f"{status} No", b"{}", SmartechRefused) for status in (413, 414, 415, 422, 431)],
+        ("400 Bad Request", b'{"result": "path is required", "requestid": ""}', SmartechRefused),
+        ("200 OK", b'{"result": "Invalid API key"}', SmartechRefused),
+        ("409 Conflict", b'{"result": "api_key is expired"}', SmartechRefused),
+        ("200 OK", b'{"result": "Unknown key"}', SmartechRefused),
+        ("200 OK", b'{"result": "Accepted; rows with no key are left out"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Request accepted", "requestid": "77"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Failure"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Invalid API key", "requestid": "77"}', SmartechOutcomeUnknown),
+        ("500 Oh", b'{"result": "Invalid API key"}', SmartechOutcomeUnknown),
+        ("400 Bad Request", b'{"result": "Success"}', SmartechOutcomeUnknown),
+        ("422 No", b'{"result": "duplicate", "requestid": 77}', SmartechOutcomeUnknown),
+        ("409 Conflict", b'{"result": "already in progress"}', SmartechOutcomeUnknown),
+        *[(f"{status} Hm", b"{}", SmartechOutcomeUnknown) for status in (402, 408, 409, 423, 425, 499, 304, 503)],
+        ("429 Slow Down", b"{}", SmartechThrottled),
+    ],
+)
+def test_only_what_is_unmistakably_a_no_is_taken_for_a_refusal(
+    connection: SetConnection, csv_url: str, status: str, body: bytes, error: type[SmartechError]
+) -> None:
+    with answering(http(status, body)) as (url, seen):
+        connection(host=url)
+        with pytest.raises(error) as caught:
+            SmartechHook().bulk_upload(csv_url)
+    assert type(caught.value) is error
     assert len(seen) == 1
 
 
@@ -356,6 +394,7 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
         ),
         (http("200 OK", b'{"result": "path missing; apikey ok"}'), False, "does not tell whether"),
         (http("200 OK", b'{"result": "Unauthorized"}'), False, "does not tell whether"),
+        (http("200 OK", b'{"result": "Error: missing key"}'), False, "does not tell whether"),
         (http("404 Not Found", b'{"result": "no such page"}'), False, "does not tell whether"),
         (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "does not tell whether"),
         (http("500 Oh", b'{"result": "Success"}'), False, "does not tell whether"),
