@@ -105,6 +105,11 @@ def hide_api_keys(record: logging.LogRecord) -> bool:
     return True
 
 
+def hide_values(record: logging.LogRecord) -> bool:
+    """Filter for a logger whose values are secrets: only what it says without any is shown."""
+    return not record.args
+
+
 def mask(secrets: Iterable[str]) -> None:
     """Tell Airflow's secrets masker about each secret, raw and percent-encoded."""
     # Here, because the sandbox, which uses this module too, needs no Airflow.
