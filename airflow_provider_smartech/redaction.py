@@ -67,6 +67,9 @@ def _field(names: str, shortest: int) -> re.Pattern[str]:
     )
 
 
+# What Amazon names credentials in requests and answers.
+_CREDENTIALS = re.compile("SecretAccessKey|SessionToken|Security-Token|WebIdentityToken|SAMLAssertion", re.IGNORECASE)
+
 # What writers of JSON escape although they need not, each its own choice of it.
 _NEEDLESS_ESCAPE = re.compile(r"\\u00(2[67bf]|3[c-f])", re.IGNORECASE)
 
@@ -189,6 +192,11 @@ def hide_api_keys(record: logging.LogRecord) -> bool:
 def hide_values(record: logging.LogRecord) -> bool:
     """Filter for a logger whose values are secrets: only what it says without any is shown."""
     return not record.args
+
+
+def hide_credentials(record: logging.LogRecord) -> bool:
+    """Filter for a logger of requests to Amazon and answers: none with credentials is shown."""
+    return not _CREDENTIALS.search(record.getMessage())
 
 
 def mask(secrets: Iterable[str]) -> None:

@@ -9,15 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError
-from airflow_provider_smartech.redaction import SecretUrl, hide_values, mask
+from airflow_provider_smartech.redaction import SecretUrl, hide_credentials, hide_values, mask
 from airflow_provider_smartech.s3_errors import storage_errors
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 log = logging.getLogger(__name__)
-# It shows what it signs and the signature, which the masker learns only afterwards.
+# The masker learns of these only afterwards: what is signed and the signature; temporary credentials as they come.
 logging.getLogger("botocore.auth").addFilter(hide_values)
+for part in ("botocore.endpoint", "botocore.parsers"):
+    logging.getLogger(part).addFilter(hide_credentials)
 
 UrlMode = Literal["presigned", "direct"]
 

@@ -189,20 +189,25 @@ class TestS3ToSmartech:
                 assert "botocore.auth" not in {record.name for record in caplog.records}
             assert address == links.link(name, key).get_secret_value().partition("?")[0]
 
+    @pytest.mark.parametrize("temporary", ["given", "of a role"])
     def test_no_library_logs_a_link_or_what_signs_it(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, moto: str, bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, temporary: str
     ) -> None:
-        token = "s3ss1on/t0ken+" * 9
-        extra = {"region_name": "eu-west-1", "aws_session_token": token}
+        service_config = {service: {"endpoint_url": moto} for service in ("s3", "sts")}
+        role = {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_kwargs": {"DurationSeconds": 43200}}
+        more = {"aws_session_token": "s3ss1on/t0ken+" * 9} if temporary == "given" else role
+        extra = {"region_name": "us-east-1", "service_config": service_config, **more}
         connection = {"conn_type": "aws", "login": "AKIA0123456789", "password": "s3cret/k3y", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        links = from_s3(bucket, url_validity=timedelta(hours=10))._links()
         with caplog.at_level(logging.DEBUG):
-            link = from_s3("my-bucket")._links().link("my-bucket", "a.csv").get_secret_value()
+            links.address(bucket, "exports/contacts.csv")
+            links.client.head_object(Bucket=bucket, Key="exports/contacts.csv")
+            link = links.link(bucket, "exports/contacts.csv").get_secret_value()
         assert "Calculating signature using v4 auth." in caplog.messages
         query = parse_qs(urlsplit(link).query)
         secrets = [query[f"X-Amz-{name}"][0] for name in ("Signature", "Credential", "Security-Token")]
-        assert token in secrets
-        for secret in (*secrets, "AKIA0123456789", "s3cret/k3y"):
+        for secret in (*secrets, "s3cret/k3y", "SecretAccessKey"):
             for form in (secret, quote(secret, safe=""), quote(secret)):
                 assert not [record.name for record in caplog.records if form in f"{record.getMessage()} {record.args}"]
 
