@@ -28,9 +28,12 @@ def _written(character: str) -> str:
 _SLASH = re.compile(_written("/"), re.IGNORECASE)
 _EQUALS = re.compile(_written("="), re.IGNORECASE)
 _QUERY = re.compile(_written("?"), re.IGNORECASE)
+_RAW_QUERY = re.compile(r"\?")
 _END = re.compile(f"{_written('?')}|{_written('#')}", re.IGNORECASE)
 _ESCAPED_SLASH = rf"(?:(?:\\|%(?:25)*5c){{0,4}}{_written('/')})"
 _SCHEME = re.compile(rf"https?{_written(':')}{_ESCAPED_SLASH}{{2}}", re.IGNORECASE)
+# In the address of an object, such as s3://bucket/key, an encoded "?" is one of the key.
+_STORAGE = re.compile(r"(?!http)[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 _LOGIN = re.compile(rf"({_SCHEME.pattern})(?:(?!{_written('/')}|{_written('@')})\S)*+{_written('@')}", re.IGNORECASE)
 # What may be or hold a link: a value of a form that is encoded as a whole, so that the next is kept; any word.
 _ENCODED_WORD = re.compile(r"(?<![^\s\"<>&=])[^\s\"<>&=/?]++(?![=/?])")
@@ -120,7 +123,8 @@ def _cut(word: re.Match[str]) -> str:
     if slash is None:
         return text
     is_url = _SCHEME.search(text) is not None
-    end = (_END if is_url else _QUERY).search(text, slash.end())
+    query = _RAW_QUERY if _STORAGE.match(text) else _QUERY
+    end = (_END if is_url else query).search(text, slash.end())
     if end and (is_url or _EQUALS.search(text, end.end())):
         text = text[: end.start()]
     return _LOGIN.sub(r"\1", text) if is_url else text

@@ -113,6 +113,7 @@ def test_what_is_secret_is_hidden_whatever_its_form(text: str, shown: str) -> No
     [
         *("status=completed&rows=5", "a?b", "Really? Yes", "and/or? No = no", "1/2?", "1=2? a/b", "/a/b=c", "a%3Fb=c"),
         *('{"status": "completed", "url": "/a/b"}', "Invalid API key", "API key: invalid", "token=expired", "/?/?/?"),
+        "s3://bucket/a%231%3Fx%3D1/b.csv",
         *(
             "requestid=0123456789abcdef0123456789abcdef",
             "design=modern",
