@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
+import boto3
 import duckdb
 import psycopg
 import psycopg2
@@ -163,6 +164,57 @@ class TestS3ToSmartech:
         assert link.get_secret_value().partition("?")[0] == expected
         assert bool(urlsplit(link.get_secret_value()).query) == (mode == "presigned")
 
+    @pytest.mark.parametrize("mode", ["presigned", "direct"])
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            {"region_name": "us-east-1"},
+            {"region_name": "eu-west-1"},
+            {"region_name": "cn-north-1"},
+            {"region_name": "eu-west-1", "config_kwargs": {"s3": {"addressing_style": "path"}}},
+            {"region_name": "eu-west-1", "config_kwargs": {"s3": {"use_dualstack_endpoint": True}}},
+            {"region_name": "us-east-1", "endpoint_url": "http://127.0.0.1:5000"},
+        ],
+    )
+    def test_an_object_s_address_is_its_link_without_the_signature_and_signs_nothing(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        extra: dict[str, Any],
+        mode: Any,
+    ) -> None:
+        connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        links, key = from_s3("any", url_mode=mode)._links(), "a b/ü+~(1)&?#%20.csv"
+        for name in ("my-bucket", "my.bucket"):
+            caplog.clear()
+            with caplog.at_level(logging.DEBUG):
+                address = links.address(name, key).get_secret_value()
+                assert "botocore.auth" not in {record.name for record in caplog.records}
+            assert address == links.link(name, key).get_secret_value().partition("?")[0]
+
+    @pytest.mark.parametrize("temporary", ["given", "of a role"])
+    def test_no_library_logs_a_link_or_what_signs_it(
+        self, moto: str, bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, temporary: str
+    ) -> None:
+        service_config = {service: {"endpoint_url": moto} for service in ("s3", "sts")}
+        role = {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_kwargs": {"DurationSeconds": 43200}}
+        more = {"aws_session_token": "s3ss1on/t0ken+" * 9} if temporary == "given" else role
+        extra = {"region_name": "us-east-1", "service_config": service_config, **more}
+        connection = {"conn_type": "aws", "login": "AKIA0123456789", "password": "s3cret/k3y", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        links = from_s3(bucket, url_validity=timedelta(hours=10))._links()
+        with caplog.at_level(logging.DEBUG):
+            links.address(bucket, "exports/contacts.csv")
+            links.client.head_object(Bucket=bucket, Key="exports/contacts.csv")
+            link = links.link(bucket, "exports/contacts.csv").get_secret_value()
+        assert "Calculating signature using v4 auth." in caplog.messages
+        query = parse_qs(urlsplit(link).query)
+        secrets = [query[f"X-Amz-{name}"][0] for name in ("Signature", "Credential", "Security-Token")]
+        for secret in (*secrets, "s3cret/k3y", "SecretAccessKey"):
+            for form in (secret, quote(secret, safe=""), quote(secret)):
+                assert not [record.name for record in caplog.records if form in f"{record.getMessage()} {record.args}"]
+
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
@@ -299,7 +351,8 @@ class TestCredentials:
     @pytest.fixture
     def given(self, monkeypatch: pytest.MonkeyPatch, s3: Any) -> Any:
         def give(credentials: Any) -> None:
-            session = type("Session", (), {"get_credentials": lambda self: credentials})()
+            session = boto3.session.Session(region_name="us-east-1")
+            monkeypatch.setattr(session, "get_credentials", lambda: credentials)
             monkeypatch.setattr(S3Hook, "get_session", lambda self, **_: session)
 
         client = S3Hook("aws_default").get_conn()
