@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from urllib.parse import quote
@@ -77,9 +77,14 @@ class _S3Operator(SmartechBaseOperator):
         self.url_validity = as_timedelta(url_validity)
         self.url_minimum_validity = as_timedelta(url_minimum_validity)
         # A wrong choice is an error when the DAG is read; the connection's id may still be a template.
-        self._links()
+        self._new_links()
 
+    @cached_property
     def _links(self) -> S3Links:
+        # Once for a task, because making clients of S3 takes long; it is first needed when the templates are rendered.
+        return self._new_links()
+
+    def _new_links(self) -> S3Links:
         return S3Links(
             aws_conn_id=self.aws_conn_id,
             url_mode=self.url_mode,
@@ -122,7 +127,7 @@ class S3ToSmartechOperator(_S3Operator):
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the object; its beginning is looked at before it is sent."""
-        links = self._links()
+        links = self._links
         return [
             HostedFile(
                 address=links.address(self.s3_bucket, self.s3_key),
@@ -278,7 +283,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the staged files."""
-        links = self._links()
+        links = self._links
         earlier = self._staging(submission)
         if earlier and self._goes_on_with(earlier, submission, links):
             log.info("Going on with the %s file(s) that an earlier try has staged.", len(earlier.files))
@@ -473,7 +478,7 @@ class SqlToSmartechOperator(_S3Operator):
             return
         if spare:
             log.warning("%s of %s stay: Smartech may have yet to fetch them.", ", ".join(sorted(spare)), staging.url)
-        if remove_folder(self._links().client, staging.bucket, staging.folder, spare):
+        if remove_folder(self._links.client, staging.bucket, staging.folder, spare):
             store.staging_removed(staging)
 
 

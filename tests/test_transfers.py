@@ -160,7 +160,7 @@ class TestS3ToSmartech:
     ) -> None:
         connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": {"region_name": region}}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        link = from_s3("my-bucket", url_mode=mode)._links().link("my-bucket", "a.csv")
+        link = from_s3("my-bucket", url_mode=mode)._links.link("my-bucket", "a.csv")
         assert link.get_secret_value().partition("?")[0] == expected
         assert bool(urlsplit(link.get_secret_value()).query) == (mode == "presigned")
 
@@ -185,7 +185,7 @@ class TestS3ToSmartech:
     ) -> None:
         connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        links, key = from_s3("any", url_mode=mode)._links(), "a b/ü+~(1)&?#%20.csv"
+        links, key = from_s3("any", url_mode=mode)._links, "a b/ü+~(1)&?#%20.csv"
         for name in ("my-bucket", "my.bucket"):
             caplog.clear()
             with caplog.at_level(logging.DEBUG):
@@ -203,7 +203,7 @@ class TestS3ToSmartech:
         extra = {"region_name": "us-east-1", "service_config": service_config, **more}
         connection = {"conn_type": "aws", "login": "AKIA0123456789", "password": "s3cret/k3y", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        links = from_s3(bucket, url_validity=timedelta(hours=10))._links()
+        links = from_s3(bucket, url_validity=timedelta(hours=10))._links
         with caplog.at_level(logging.DEBUG):
             links.address(bucket, "exports/contacts.csv")
             links.client.head_object(Bucket=bucket, Key="exports/contacts.csv")

@@ -66,13 +66,3 @@ class FlakyFiles(MemoryFileSystem):  # type: ignore[misc]
     def rm(self, path: Any, *arguments: Any, **named: Any) -> Any:
         self._count()
         return super().rm(path, *arguments, **named)
-
-
-def refuse(first: int, times: int) -> Plan:
-    """Return the plan by which the storage is away for some calls."""
-
-    def plan(call: int) -> None:
-        if first <= call < first + times:
-            raise OSError("503 Slow Down")
-
-    return plan

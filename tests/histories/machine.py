@@ -26,17 +26,23 @@ ANSWERS = (
     *(Fault.ERROR_500, Fault.HTML, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.NO_REQUESTID, Fault.INVALID_KEY),
     *(Fault.INVALID_KEY_401, Fault.PINGBACK_FIRST),
 )
-# Most tries get a plain answer, or a history would never get anywhere.
-answers = st.sampled_from([None, None, None, None, *ANSWERS])
+# Most tries get a plain answer and have no trouble, or a history would never get anywhere.
+answers = st.sampled_from([*[None] * 24, *ANSWERS])
 minutes = st.sampled_from([0, 0, 0, -9, 4, 12]).map(lambda number: timedelta(minutes=number))
-troubles = st.one_of(
-    st.none(),
-    st.none(),
-    st.none(),
-    st.integers(1, 16).map(lambda number: Trouble("store", number)),
-    st.integers(1, 12).map(lambda number: Trouble("s3", number)),
-    st.sampled_from(["request", "answer"]).map(Trouble),
-    st.tuples(st.integers(1, 12), st.integers(1, 4)).map(lambda pair: Trouble("refusal", *pair)),
+TROUBLES = (
+    *(Trouble("store", number) for number in range(1, 20)),
+    *(Trouble("s3", number) for number in range(1, 13)),
+    *(Trouble("refusal", number, times) for number in range(1, 13) for times in (1, 4)),
+    *(Trouble("pingback", number) for number in range(4, 20)),
+    *[Trouble("request"), Trouble("answer")] * 6,
+)
+troubles = st.sampled_from([*[None] * 2 * len(TROUBLES), *TROUBLES])
+CHANGES = (
+    "another task of the run is cleared",
+    "the run is deleted and made again",
+    "another file or query",
+    "another account",
+    "everything is purged",
 )
 
 
@@ -106,6 +112,7 @@ class History(RuleBasedStateMachine):
         self._new_run()
 
     def _new_run(self) -> None:
+        self.run_number, self.round, self.clear_number = self.run_number + 1, self.round + 1, 0
         self.state, self.deferred, self.xcoms = "ready", None, dict[str, Any]()
         self.try_number, self.max_tries = 1, self.choices["retries"]
         self._run_starts()
@@ -153,35 +160,30 @@ class History(RuleBasedStateMachine):
             self._run_starts()
         self.state, self.deferred = "ready", None
 
-    @rule()
-    def clear_another_task(self) -> None:
-        """Somebody clears another task of the run, which goes on."""
-        self.clear_number += 1
-
-    @precondition(lambda self: self.state != "deferred")
-    @rule()
-    def delete_the_run_and_make_it_again(self) -> None:
-        """Somebody deletes the DAG run, and one of the same name is made."""
-        self.run_number += 1
-        self.round += 1
-        self.clear_number = 0
-        self._new_run()
-
-    @rule(version=st.sampled_from(VERSIONS))
-    def change_the_file(self, version: str) -> None:
-        """The DAG names another file, or another query."""
-        self.version = version
-
-    @rule(account=st.integers(0, len(IDCS) - 1))
-    def change_the_account(self, account: int) -> None:
-        """Somebody corrects the connection."""
-        self.account = account
-        self.world.connect(account)
+    @rule(change=st.sampled_from(CHANGES), to=st.integers(0, len(IDCS) - 1))
+    def change(self, change: str, to: int) -> None:
+        """Somebody changes what is around the task."""
+        match change:
+            case "another task of the run is cleared":
+                self.clear_number += 1
+            case "the run is deleted and made again":
+                if self.state != "deferred":
+                    self._new_run()
+            case "another file or query":
+                self.version = VERSIONS[to % len(VERSIONS)]
+            case "another account":
+                self.account = to
+                self.world.connect(to)
+            case "everything is purged":
+                self.texts.append(self.world.purge())
+                self.purged |= {(sent.taken.account, sent.taken.requestid) for sent in self.sent}
+                self.sent.clear()
+                self.forgotten = True
 
     # --- what Smartech says ------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.sent)
-    @rule(number=st.integers(0, 99), kind=st.sampled_from(["completed", "completed", *KINDS]), skew=minutes)
+    @rule(number=st.integers(0, 99), kind=st.sampled_from([*["completed"] * 6, *KINDS]), skew=minutes)
     def ping_back(self, number: int, kind: str, skew: timedelta) -> None:
         """Smartech calls back, about any upload and however often."""
         sent = self.sent[number % len(self.sent)]
@@ -210,6 +212,7 @@ class History(RuleBasedStateMachine):
         done = self.world.run(sensor, ti, trouble=trouble, skew=skew)
         if done.end == "deferred":
             done = self.world.resume(sensor, ti, done.trigger, skew=skew)
+        self._pinged_meanwhile()
         self.seen[f"sensor {done.end}"] += 1
         self._keep(done)
         if done.end == "green":
@@ -217,14 +220,6 @@ class History(RuleBasedStateMachine):
             for sent in self.by_requestids(account, requestids):
                 promises.is_loaded(self, sent)
                 sent.acted = sent.acted or list(sent.pinged)
-
-    @rule()
-    def purge(self) -> None:
-        """Everything in the store is old enough to be forgotten."""
-        self.texts.append(self.world.purge())
-        self.purged |= {(sent.taken.account, sent.taken.requestid) for sent in self.sent}
-        self.sent.clear()
-        self.forgotten = True
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
@@ -276,8 +271,11 @@ class History(RuleBasedStateMachine):
             if answer is Fault.PINGBACK_FIRST:
                 sent.pinged.append(KINDS["completed"])
             self.sent.append(sent)
+        self._pinged_meanwhile()
         self._keep(done)
         self.seen[f"try {done.end}"] += 1
+        if done.error:
+            self.seen[f"try by {type(done.error).__name__}"] += 1
         promises.was_sent_once(self, before, self.sent[len(before) :], done)
         if done.end == "failed":
             may_try_again = self.try_number <= self.max_tries
@@ -289,7 +287,14 @@ class History(RuleBasedStateMachine):
         if done.end == "green":
             promises.is_green_for_good(self, done)
 
+    def _pinged_meanwhile(self) -> None:
+        for taken in self.world.pinged_meanwhile:
+            for sent in self.sent:
+                if sent.taken == taken:
+                    sent.pinged.append(KINDS["completed"])
+
     def _keep(self, done: Try) -> None:
+        promises.ends_as_it_should(done)
         self.texts += [done.log, repr(self.xcoms), repr(done.value), *done.texts]
 
     def by_requestids(self, account: int, requestids: list[str]) -> list[Sent]:

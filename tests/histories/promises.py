@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_smartech.errors import UploadUnknown
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+
+from airflow_provider_smartech.errors import SmartechError, UploadTimeout, UploadUnknown
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.uploads import State, Upload
+from tests.histories.files import Crash
 from tests.histories.pingbacks import Kind
 from tests.histories.world import IDCS, ROWS, Try
 
@@ -31,6 +34,12 @@ def was_sent_once(history: History, before: Sequence[Sent], new: Sequence[Sent],
                 )
 
 
+def ends_as_it_should(done: Try) -> None:
+    """A try ends with an error that was meant, and a time-out ends the task."""
+    assert done.error is None or isinstance(done.error, SmartechError | AirflowSensorTimeout | Crash), repr(done.error)
+    assert not isinstance(done.error, UploadTimeout) or done.end == "red", "a time-out is tried again"
+
+
 def is_green_for_good(history: History, done: Try) -> None:
     """A task is green only by uploads of its own file, to its account, in its own run and round, that are loaded."""
     named = done.value["requestids"] if isinstance(done.value, dict) else [done.value]
@@ -51,7 +60,7 @@ def is_green_for_good(history: History, done: Try) -> None:
         sent.acted = sent.acted or list(sent.pinged)
     if history.choices["kind"] == "sql":
         assert sum(sent.taken.rows for sent in found) == ROWS, "green, but not all contacts were sent"
-        if history.choices["delete_staged"] != "never":
+        if history.choices["delete_staged"] != "never" and not history.forgotten:
             assert not history.world.staged(), "staged files are left after success"
 
 

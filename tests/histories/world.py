@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ import requests
 import time_machine
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 from airflow.sdk import BaseOperator
-from airflow.sdk._shared.secrets_masker import reset_secrets_masker
 from airflow.sdk.io import attach
 from botocore.client import BaseClient
+from botocore.loaders import create_loader
 from moto.server import ThreadedMotoServer
 
+from airflow_provider_smartech.errors import UploadUnknown
+from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sandbox.state import State as SandboxState
 from airflow_provider_smartech.settings import Settings
@@ -35,7 +37,8 @@ from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads import key_of
 from demo.files import FileServer
-from tests.histories.files import Crash, FlakyFiles, refuse
+from tests.histories.files import Crash, FlakyFiles
+from tests.histories.pingbacks import message
 from tests.servers import ReceiverServer
 from tests.tasks import FakeTaskInstance, context, rebuilt, run_trigger
 
@@ -70,8 +73,9 @@ class Taken:
 class Trouble:
     """What happens during a try.
 
-    The process dies at the n-th call of the ``store`` or of ``s3``, before the ``request`` or after the ``answer``; or the
-    store is away (``refusal``) from its n-th call on, several ``times``.
+    The process dies at the n-th call of the ``store`` or of ``s3``, before the ``request`` or after the ``answer``; the
+    store is away (``refusal``) from its n-th call on, several ``times``; or just before that call Smartech calls back
+    (``pingback``) that its last upload is completed.
     """
 
     what: str
@@ -103,9 +107,15 @@ class World:
         enter(patch.dict(os.environ, SETTINGS))
         # The product's own waits between attempts, shortened.
         enter(patch("airflow_provider_smartech.submissions.STORE_WAIT", 0.001))
+        enter(patch.object(SmartechHook, "retry_wait", 0.001))
         enter(patch.object(requests.Session, "post", lambda *given, **named: self._post(*given, **named)))
         enter(patch.object(BaseClient, "_make_api_call", lambda *given: self._call_s3(*given)))
-        self._dead, self._trouble, self._s3_calls = False, None, 0
+        self._account, self.pinged_meanwhile = 0, list[Taken]()
+        # These take long, and a history needs neither.
+        enter(patch("airflow.sdk.log.mask_secret", lambda *given: None))
+        enter(patch("botocore.session.create_loader", cache(create_loader)))
+        self._dead, self._s3_calls = False, 0
+        self._trouble: Trouble | None = None
         self.store = UploadStore.configured()
         folder = Path(enter(tempfile.TemporaryDirectory(prefix="smartech-histories-")))
         self.contacts = {version: [f"{version}-{n}@contacts.example" for n in range(ROWS)] for version in VERSIONS}
@@ -153,8 +163,6 @@ class World:
 
     def begin(self) -> None:
         """Begin a new history."""
-        # It never forgets in a process, and takes longer with each secret.
-        reset_secrets_masker()
         self.prefix = f"history-{next(self._histories)}"
         self.files.clear()
         # The accounts issue the same requestids.
@@ -168,6 +176,7 @@ class World:
 
     def connect(self, account: int) -> None:
         """Let the connection lead to this account."""
+        self._account = account
         os.environ["AIRFLOW_CONN_SMARTECH_DEFAULT"] = os.environ[f"AIRFLOW_CONN_ACCOUNT_{account}"]
 
     def taken(self) -> list[Taken]:
@@ -221,7 +230,7 @@ class World:
         skew: timedelta = timedelta(),
         triggerer_skew: timedelta = timedelta(),
     ) -> Try:
-        """Resume a deferred try: by its trigger, which looks now or whose time is over, or by Airflow's own deadline."""
+        """Resume a deferred try: by its trigger, which looks now or whose time is over, or by Airflow's deadline."""
         method, arguments = "__fail__", {"error": "Trigger timeout"}
         if not by_airflow:
             trigger = rebuilt(deferred.trigger)
@@ -247,7 +256,11 @@ class World:
 
     def _have_ended(self, keys: list[str]) -> bool:
         settings = Settings.load()
-        uploads = [self.store.read(key) for key in keys]
+        try:
+            uploads = [self.store.read(key) for key in keys]
+        except UploadUnknown:
+            # It was purged meanwhile, and the trigger says so at once.
+            return True
         return all(one.progress(settings.statuses, settings.pingbacks_expected).state.ended for one in uploads)
 
     def _do(self, call: Callable[[], Any], trouble: Trouble | None, skew: timedelta) -> Try:
@@ -269,7 +282,7 @@ class World:
     @contextmanager
     def _in(self, trouble: Trouble | None) -> Iterator[None]:
         """Let this happen meanwhile."""
-        self._dead, self._s3_calls = False, 0
+        self._dead, self._s3_calls, self.pinged_meanwhile = False, 0, list[Taken]()
         self._trouble = trouble
         self.files.follow(self._store_call)
         try:
@@ -280,8 +293,17 @@ class World:
 
     def _store_call(self, number: int) -> None:
         self._happens("store", number)
-        if self._trouble and self._trouble.what == "refusal":
-            refuse(self._trouble.number, self._trouble.times)(number)
+        trouble = self._trouble
+        if trouble and trouble.what == "refusal" and trouble.number <= number < trouble.number + trouble.times:
+            raise OSError("503 Slow Down")
+        if trouble and (trouble.what, trouble.number) == ("pingback", number):
+            self._ping_meanwhile()
+
+    def _ping_meanwhile(self) -> None:
+        if taken := [one for one in self.taken() if one.account == self._account]:
+            body, query = message("completed", taken[-1].requestid, taken[-1].rows, "")
+            if self.ping(taken[-1], body, query, timedelta()) == "HTTP 200":
+                self.pinged_meanwhile.append(taken[-1])
 
     def _happens(self, what: str, number: int) -> None:
         """Let the process die now, if it is to, and nothing that it does afterwards have an effect."""
