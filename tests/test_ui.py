@@ -220,7 +220,7 @@ def test_an_upload_has_a_page_with_its_time_line_from_which_a_link_leads_to_its_
     page: Page, frame: FrameLocator
 ) -> None:
     completed = rows(frame).filter(has=frame.get_by_text("completed", exact=True)).first
-    task = completed.locator("td").nth(6).inner_text()
+    task = completed.locator("td").nth(8).inner_text()
     completed.locator(".id").click()
     expect(frame.locator(".timeline li")).to_have_count(4)
     told = frame.locator(".timeline li").all_inner_texts()
