@@ -16,8 +16,10 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_smartech.errors import (
     SmartechInvalidParameter,
+    UploadAmbiguous,
     UploadFailed,
     UploadNotTracked,
+    UploadRowsRejected,
     UploadStatusUnrecognised,
     UploadUnknown,
     WaitBroken,
@@ -56,6 +58,8 @@ def sensor(requestid: Any, **arguments: Any) -> SmartechBulkUploadSensor:
         Fault.PINGBACK_LATE,
         Fault.PINGBACK_FORM,
         Fault.STATUS_IN_PROGRESS,
+        Fault.PINGBACK_EMPTY,
+        Fault.PINGBACK_IN_QUERY,
     ],
 )
 def test_a_completed_upload_gives_its_summary(
@@ -103,6 +107,53 @@ def test_rejected_rows_are_in_the_counts(sandbox: SandboxServer, tmp_path: Path,
     with FileServer(tmp_path) as files:
         summary = run(sensor(submit(f"{files.url}/contacts.csv"), deferrable=deferrable))
     assert summary["counts"] == {"total": 50, "accepted": 45, "rejected": 5}
+    assert (summary["rows"], summary["accepted"], summary["rejected"]) == (50, 45, 5)
+
+
+@both_ways
+@pytest.mark.parametrize(("max_rejected", "is_green"), [(5, True), (0.1, True), (4, False), (0.09, False)])
+def test_more_rejected_rows_than_the_sensor_allows_fail_it(
+    sandbox: SandboxServer, tmp_path: Path, deferrable: bool, max_rejected: float, is_green: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.ROWS_REJECTED})
+    write_contacts(tmp_path / "contacts.csv", 50)
+    with FileServer(tmp_path) as files:
+        waiting = sensor(submit(f"{files.url}/contacts.csv"), deferrable=deferrable, max_rejected=max_rejected)
+        if is_green:
+            assert run(waiting)["rejected"] == 5
+            return
+        with pytest.raises(UploadRowsRejected, match=r"contacts\.csv.*45 accepted, 5 rejected of 50 rows"):
+            run(waiting)
+
+
+@both_ways
+def test_where_no_numbers_are_named_none_are_made_up(sandbox: SandboxServer, csv_url: str, deferrable: bool) -> None:
+    sandbox.faults = frozenset({Fault.NO_COUNTS})
+    summary = run(sensor(submit(csv_url), deferrable=deferrable, max_rejected=0))
+    assert (summary["rows"], summary["accepted"], summary["rejected"], summary["counts"]) == (None, None, None, {})
+
+
+@both_ways
+def test_the_worse_of_contradicting_pingbacks_counts_before_anybody_has_looked(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_CONTRADICTED, Fault.PINGBACK_FIRST})
+    with pytest.raises(UploadFailed, match=r"completed.*failed"):
+        run(sensor(submit(csv_url), deferrable=deferrable))
+
+
+@both_ways
+def test_a_requestid_of_two_accounts_is_an_error_that_names_both_unless_the_connection_tells(
+    accounts: dict[str, SandboxServer], csv_url: str, deferrable: bool
+) -> None:
+    accounts["retail"].faults = frozenset({Fault.NO_PINGBACK})
+    for name in accounts:
+        submit(csv_url, smartech_conn_id=name)
+    with pytest.raises(UploadAmbiguous, match=r"us/retail.*us/travel|us/travel.*us/retail"):
+        run(sensor("r1", deferrable=deferrable))
+    assert run(sensor("r1", smartech_conn_id="travel", deferrable=deferrable))["state"] == "completed"
+    with pytest.raises(AirflowSensorTimeout, match="r1"):
+        run(sensor("r1", smartech_conn_id="retail", deferrable=deferrable, timeout=0.3))
 
 
 @both_ways
@@ -112,6 +163,12 @@ def test_rejected_rows_are_in_the_counts(sandbox: SandboxServer, tmp_path: Path,
         (Fault.STATUS_FAILED, UploadFailed, "requested by the fault"),
         (Fault.STATUS_UNKNOWN, UploadStatusUnrecognised, "hibernating"),
         (Fault.PINGBACK_UNREADABLE, UploadStatusUnrecognised, "no status in here"),
+        (Fault.PINGBACK_ECHO, UploadStatusUnrecognised, "'result': 'Success'"),
+        (Fault.PINGBACK_FOREIGN, UploadStatusUnrecognised, "f" * 32),
+        (Fault.PINGBACK_ERROR, UploadStatusUnrecognised, "the file was not read to its end"),
+        (Fault.PINGBACK_UNSUCCESSFUL, UploadStatusUnrecognised, "'success': False"),
+        (Fault.STATUS_OBJECT, UploadStatusUnrecognised, "'failed': 2"),
+        (Fault.ALL_ROWS_REJECTED, UploadRowsRejected, "'accepted': 0"),
     ],
 )
 def test_anything_but_completed_fails_and_shows_the_payload(
@@ -219,6 +276,20 @@ def test_airflow_s_own_deadline_comes_after_the_trigger_s_and_is_a_timeout_too(
     assert deferred.value.timeout > timedelta(seconds=60)
     with pytest.raises(AirflowSensorTimeout):
         waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+
+
+def test_airflow_s_own_deadline_is_no_timeout_if_the_pingback_has_come_meanwhile(
+    sandbox: SandboxServer, csv_url: str, store: UploadStore
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    requestid = submit(csv_url)
+    waiting = sensor(requestid, deferrable=True, timeout=60)
+    with pytest.raises(TaskDeferred):
+        waiting.execute(context())
+    sandbox.release()
+    eventually(lambda: bool(store.find(requestid).pingbacks))
+    summary = waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert summary["state"] == "completed"
 
 
 def test_what_comes_after_the_end_changes_nothing(
