@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -296,6 +297,46 @@ def test_airflow_s_own_deadline_is_a_timeout_unless_the_pingback_has_come_meanwh
         with pytest.raises(UploadTimeout):
             task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))
         sandbox.release()
+
+
+def test_a_pingback_between_the_last_look_and_the_end_of_the_time_completes(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    read, looks, began = UploadStore.read, list[str](), time.monotonic()
+
+    def slow(self: UploadStore, key: str, known: Upload | None = None) -> Upload:
+        looks.append(key)
+        found = read(self, key, known)
+        if len(looks) == 1:
+            sandbox.release()
+            eventually(lambda: bool(read(self, key).pingbacks))
+            eventually(lambda: time.monotonic() > began + 0.3)
+        return found
+
+    monkeypatch.setattr(UploadStore, "read", slow)
+    assert [run(operator(csv_url, wait_for_completion=True, timeout=0.3))] == submitted(sandbox)
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_store_that_is_away_while_a_task_waits_only_delays_it(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    read, looks = UploadStore.read, list[str]()
+
+    def away_at_first(self: UploadStore, key: str, known: Upload | None = None) -> Upload:
+        looks.append(key)
+        if len(looks) < 4:
+            raise UploadStoreError("away")
+        return read(self, key, known)
+
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    sandbox.release()
+    monkeypatch.setattr(UploadStore, "read", away_at_first)
+    task = operator(csv_url, wait_for_completion=True, deferrable=deferrable, timeout=20)
+    assert [run(task)] == submitted(sandbox)
+    assert len(looks) >= 4
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
