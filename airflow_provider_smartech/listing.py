@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from airflow_provider_smartech.errors import UploadStoreError, UploadUnknown
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadUnknown
 from airflow_provider_smartech.overview import Overview
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
@@ -86,9 +86,7 @@ class Listing:
         except UploadUnknown:
             # Its record was removed, by a life-cycle rule perhaps.
             return None
-        except UploadStoreError as error:
-            # If the store is away, that is no matter of this upload.
-            self.store.check()
+        except UploadRecordUnreadable as error:
             log.warning("%s", error)
             return Overview.unreadable(key)
 

@@ -209,6 +209,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if not is_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         ti, wait, account = context["ti"], self._wait(), SmartechHook(self.smartech_conn_id).account
+        wait.last_look()
         announced = ti.xcom_pull(task_ids=ti.task_id, key=self.announced_as, map_indexes=ti.map_index)
         requestids = announced if isinstance(announced, list) else [announced]
         keys = [wait.patiently(wait.find, str(requestid), account.identity).key for requestid in requestids]

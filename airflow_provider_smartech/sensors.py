@@ -119,6 +119,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def give_up(self, context: Context) -> Any:
         """Finish when the time is over, unless the last ping-back has come meanwhile."""
         wait = self._wait()
+        wait.last_look()
         return self._conclude(wait, wait.patiently(self._find, wait), context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

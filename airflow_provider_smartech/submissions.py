@@ -150,10 +150,10 @@ class Submission:
 
     def _is_unknown(self, earlier: Upload) -> bool:
         """Whether nobody knows if it was loaded: no clear answer came, or the wait for it was given up."""
-        state = self._progress(earlier).state
+        progress = self._progress(earlier)
         return (
-            state in (State.SUBMITTING, State.OUTCOME_UNKNOWN)
-            or (earlier.given_up and state not in (State.COMPLETED, State.FAILED))
+            progress.state in (State.SUBMITTING, State.OUTCOME_UNKNOWN)
+            or (earlier.given_up and progress.state is not State.COMPLETED and not progress.surely_failed)
             or self._may_be_of_another(earlier)
         )
 

@@ -49,6 +49,14 @@ class Wait:
         """When Airflow itself is to end a deferred wait."""
         return self.timeout + BACKSTOP
 
+    def extend(self, more: timedelta) -> None:
+        """Give the store so much time from now on, where the waiting itself is over."""
+        self._deadline = time.monotonic() + more.total_seconds()
+
+    def last_look(self) -> None:
+        """Give the store some time for a last look, but not the whole time of the wait once more."""
+        self.extend(min(self.timeout, BACKSTOP))
+
     def find(self, requestid: str, account: str | None = None) -> Upload:
         """Return the upload with this requestid.
 
@@ -147,7 +155,7 @@ class Wait:
         keys = event.get("keys") if known and event else None
         if event is None or not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise WaitBroken(f"The trigger came back with an event that says nothing: {event!r}.")
-        self._deadline = time.monotonic() + BACKSTOP.total_seconds()
+        self.extend(BACKSTOP)
         uploads = [self.patiently(self.store.read, key) for key in keys]
         unfinished = next((upload.requestid for upload in uploads if not self.has_ended(upload)), None)
         if event["event"] == "error" and unfinished:

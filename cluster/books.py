@@ -69,9 +69,7 @@ class Account:
 
     def _taken(self, upload: Upload) -> list[dict[str, Any]]:
         """Return what the sandbox took as this upload: by the answer, or by a ping-back that names it."""
-        payloads = [pingback.payload for pingback in upload.pingbacks]
-        named = [payload.get("requestid") for payload in payloads if isinstance(payload, dict)]
-        named += [upload.answer.requestid] if upload.answer else []
+        named = {*upload.named_requestids(), upload.answer and upload.answer.requestid}
         return [found for found in self.taken if found["requestid"] in named]
 
 

@@ -68,6 +68,17 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxServer]:
         yield server
 
 
+@pytest.fixture
+def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, SandboxServer]]:
+    """Two accounts of Smartech that issue the same requestid, r1, by the names of the connections to them."""
+    with SandboxServer(new_requestid=lambda: "r1") as retail, SandboxServer(new_requestid=lambda: "r1") as travel:
+        servers = {"retail": retail, "travel": travel}
+        for name, server in servers.items():
+            connection = {"conn_type": "smartech", "password": server.api_key, "host": server.api_url}
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps({**connection, "extra": {"account": name}}))
+        yield servers
+
+
 @pytest.fixture(autouse=True)
 def no_masks_of_other_tests() -> None:
     """Airflow's masker never forgets in a process, and takes longer with each secret."""

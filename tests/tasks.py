@@ -42,8 +42,9 @@ class FakeTaskInstance:
     map_index: int | None = None
     dag_id: str = "dag"
     run_id: str = "run"
-    clear_number: int = 0
     run_started: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    # Airflow counts here how often any task of the run was cleared.
+    clear_number: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
     outlet_events: FakeOutletEvents = field(default_factory=FakeOutletEvents)
 
@@ -57,7 +58,7 @@ class FakeTaskInstance:
 
 def context(ti: FakeTaskInstance | None = None) -> Context:
     ti = ti or FakeTaskInstance()
-    dag_run = SimpleNamespace(clear_number=ti.clear_number, start_date=ti.run_started)
+    dag_run = SimpleNamespace(start_date=ti.run_started, clear_number=ti.clear_number)
     return cast("Context", {"ti": ti, "dag_run": dag_run, "outlet_events": ti.outlet_events})
 
 

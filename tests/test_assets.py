@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +11,18 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import Asset
 
 from airflow_provider_smartech.assets import convert_asset_to_openlineage, create_asset
-from airflow_provider_smartech.errors import SmartechInvalidParameter, UploadFailed, UploadTimeout
+from airflow_provider_smartech.errors import (
+    SmartechConfigurationError,
+    SmartechInvalidParameter,
+    UploadFailed,
+    UploadTimeout,
+)
+from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+from demo.contacts import write_contacts
+from demo.files import FileServer
 from tests.tasks import FakeOutletEvents, FakeTaskInstance, context, run
 
 
@@ -22,7 +32,28 @@ def test_a_list_has_one_uri_however_it_is_written(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["smartech://moon/33", "smartech://us/", "smartech://us/abc", "smartech://us/0", "smartech://us/33?a=1"]
+    "uri", ["smartech://us/Retail-1/33", "smartech://US/Retail-1/33/", "smartech://us//Retail-1//0033"]
+)
+def test_a_list_of_a_named_account_has_one_uri_however_it_is_written(uri: str) -> None:
+    assert Asset(uri).uri == create_asset(idc="us", account="Retail-1", listid=33).uri == "smartech://us/Retail-1/33"
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "a/b", "a.b", "ü", "x" * 51])
+def test_a_name_of_an_account_that_is_no_part_of_a_uri_is_an_error_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    connection = {"conn_type": "smartech", "password": "k", "extra": {"account": name}}
+    monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(connection))
+    with pytest.raises(SmartechConfigurationError, match="account must be a short name"):
+        _ = SmartechHook().account
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("smartech://moon/33", "smartech://us/", "smartech://us/abc", "smartech://us/0", "smartech://us/33?a=1"),
+        *("smartech://us/a/b/33", "smartech://us/-a/33", "smartech://us/a/b", f"smartech://us/{'x' * 51}/33"),
+    ],
 )
 def test_what_names_no_list_is_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="smartech://<us"):
@@ -152,6 +183,38 @@ class TestUpdates:
         requestid = run(upload(csv_url))
         with pytest.raises(SmartechInvalidParameter, match="smartech://us/34"):
             run(wait(requestid, outlets=[Asset("smartech://us/34")]), FakeTaskInstance(task_id="wait"))
+
+    @pytest.mark.parametrize("by_sensor", [False, True])
+    def test_a_list_of_a_named_account_is_another_list_than_that_of_the_same_number(
+        self, accounts: dict[str, SandboxServer], csv_url: str, by_sensor: bool
+    ) -> None:
+        ti = FakeTaskInstance()
+        run(upload(csv_url, smartech_conn_id="retail", wait_for_completion=not by_sensor), ti)
+        if by_sensor:
+            ti = FakeTaskInstance(task_id="wait")
+            run(wait("r1"), ti)
+        assert updates(ti) == [("smartech://us/retail/33", ["r1"])]
+        with pytest.raises(SmartechInvalidParameter, match="smartech://us/33"):
+            run(wait("r1", outlets=[Asset("smartech://us/33")]), FakeTaskInstance(task_id="wait"))
+
+    def test_the_event_says_how_many_rows_of_all_uploads_to_the_list_were_taken(
+        self, sandbox: SandboxServer, tmp_path: Path
+    ) -> None:
+        write_contacts(tmp_path / "x.csv", 20)
+        with FileServer(tmp_path) as files:
+            sandbox.fail_next(Fault.ROWS_REJECTED)
+            sandbox.fail_next()
+            requestids = [
+                run(upload(f"{files.url}/x.csv", task_id=name), FakeTaskInstance(task_id=name)) for name in "ab"
+            ]
+            sandbox.fail_next(Fault.NO_COUNTS)
+            unknown = run(upload(f"{files.url}/x.csv", task_id="c"), FakeTaskInstance(task_id="c"))
+        for waited, accepted, rejected in ((requestids, 38, 2), ([*requestids, unknown], None, None)):
+            ti = FakeTaskInstance(task_id="wait")
+            run(wait(waited), ti)
+            (asset,) = (asset for asset in ti.outlet_events if isinstance(asset, Asset))
+            extra = ti.outlet_events[asset].extra
+            assert extra == {"requestids": waited, "accepted": accepted, "rejected": rejected}
 
     def test_a_list_that_airflow_knows_is_an_outlet_only_when_it_was_updated(
         self, sandbox: SandboxServer, csv_url: str

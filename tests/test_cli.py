@@ -16,7 +16,15 @@ from packaging.version import Version
 
 from airflow_provider_smartech.cli.definition import age, main
 from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads import (
+    Answer,
+    Conclusion,
+    PingBack,
+    Record,
+    TaskTry,
+    key_of,
+    new_upload_id,
+)
 
 MODULE = [sys.executable, "-m", "airflow_provider_smartech"]
 # Providers bring commands from Airflow 3.2 on.
@@ -93,6 +101,57 @@ def test_one_upload_is_shown_with_what_happened_to_it(capsys: pytest.CaptureFixt
     assert shown["events"][-2]["payload"] == {"status": "completed", "total": "7"}
     called("show", "request-33")
     assert "Smartech accepted it as request-33" in capsys.readouterr().out
+
+
+def test_accounts_rows_and_contradictions_are_listed_and_shown(
+    store: UploadStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC)
+    key = f"{now:%Y%m%dT%H%M%S}-{'a' * 40}"
+    store.create(
+        Record(key=key, path="https://x/y.csv", account_name="retail", rows=9, smartech_conn_id="c", tracked=True)
+    )
+    store.answered(key, Answer(outcome="accepted", requestid="r1"))
+    store.add_pingback(key, PingBack(payload={"status": "completed", "accepted": 7}))
+    store.concluded(key, Conclusion(pingbacks=tuple(pingback.name for pingback in store.read(key).pingbacks)))
+    called("uploads", "--output", "plain")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("r1")]
+    assert line.split()[:10] == ["r1", "completed", "(with", "rejected", "rows)", "retail", "y.csv", "9", "7", "2"]
+    store.add_pingback(key, PingBack(payload={"status": "failed"}))
+    called("uploads", "--output", "table")
+    assert "(contradicted)" in " ".join(capsys.readouterr().out.split())
+    called("show", "r1", "--output", "json")
+    (shown,) = json.loads(capsys.readouterr().out)
+    names = ("state", "account", "rows", "accepted", "rejected", "contradicted")
+    assert [shown[name] for name in names] == ["completed", "retail", "9", "7", "2", "True"]
+    whats = [event["what"] for event in shown["events"]]
+    assert "completed: 7 accepted, 2 rejected of 9 rows; its ping-backs contradict each other" in whats
+    assert whats[-1] == "ping-back: failed"
+
+
+def test_a_requestid_of_two_accounts_is_an_error_that_names_both(store: UploadStore) -> None:
+    keys = [str(key_of(new_upload_id())) for _ in range(2)]
+    for key, name in zip(keys, ("retail", "travel"), strict=True):
+        store.create(
+            Record(key=key, path="https://x/y.csv", account=name, account_name=name, smartech_conn_id="c", tracked=True)
+        )
+        store.answered(key, Answer(outcome="accepted", requestid="r1"))
+    with pytest.raises(SystemExit, match=r"retail.*travel|travel.*retail"):
+        called("show", "r1")
+    called("show", keys[1])
+
+
+def test_a_damaged_upload_is_a_line_among_the_others(
+    s3: Any, bucket: str, s3_folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
+    store, keys = UploadStore(s3_folder), [f"20260301T02000{number}-{'a' * 40}" for number in range(2)]
+    for key in keys:
+        store.create(Record(key=key, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
+    name = f"prefix/uploads/20260301/{keys[0]}/record.json"
+    s3.put_object(Bucket=bucket, Key=name, Body=b"{}", StorageClass="GLACIER")
+    called("uploads", "--output", "json")
+    assert [line["state"] for line in json.loads(capsys.readouterr().out)] == ["submitting", "unreadable"]
 
 
 @pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from s3fs import S3FileSystem
 
+from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.listing import Filter, Listing
 from airflow_provider_smartech.overview import Overview, events
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import Answer, Handover, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads_page.chart import last_days
 
 BEGAN = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
@@ -124,6 +128,62 @@ def test_a_damaged_upload_is_shown_as_such_and_one_that_was_removed_is_not(
     assert keys(listing.page(Filter(state="unreadable"), 9)) == [damaged]
 
 
+@pytest.mark.parametrize("file", ["record.json", "pingback"])
+def test_an_upload_with_a_folder_in_place_of_a_file_is_unreadable_and_disturbs_no_other(
+    store: UploadStore, listing: Listing, submit: Callable[..., str], file: str
+) -> None:
+    keys_kept = [submit(minute, {"status": "completed"}) for minute in range(3)]
+    folder = Path(store.url.removeprefix("file://")) / "uploads" / "20260301" / keys_kept[1]
+    (damaged,) = folder.glob(f"{file}*")
+    damaged.unlink()
+    damaged.mkdir()
+    states = [upload.state for upload in listing.page(Filter(), 9).uploads]
+    assert states == ["completed", "unreadable", "completed"]
+
+
+@pytest.mark.parametrize("file", ["record.json", "pingback"])
+def test_an_archived_upload_is_unreadable_and_disturbs_no_other_and_not_the_chart(
+    s3: Any, bucket: str, s3_folder: str, settings: Settings, file: str
+) -> None:
+    store, now = UploadStore(s3_folder), datetime.now(UTC)
+    kept = [f"{now - timedelta(seconds=age):%Y%m%dT%H%M%S}-{age:040x}" for age in (2, 1, 0)]
+    for key in kept:
+        store.create(Record(key=key, at=now, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
+        at = now + timedelta(seconds=60)
+        store.add_pingback(key, PingBack(payload={"status": "completed"}, at=at))
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=f"prefix/uploads/{kept[1][:8]}/{kept[1]}/{file}")["Contents"]
+    s3.put_object(Bucket=bucket, Key=found[0]["Key"], Body=b"{}", StorageClass="GLACIER")
+    listing = Listing(store, settings)
+    states = [upload.state for upload in listing.page(Filter(), 9).uploads]
+    assert states == ["completed", "unreadable", "completed"]
+    today = last_days(listing)[-1]
+    assert (today.uploads, today.seconds) == (3, 60.0)
+
+
+@pytest.mark.parametrize("call", ["get_object", "list_objects_v2"])
+def test_a_storage_that_is_too_busy_for_one_upload_is_an_error_and_makes_none_unreadable(
+    s3_folder: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store = UploadStore(s3_folder)
+    for number in range(3):
+        key = f"20260301T02000{number}-{'a' * 40}"
+        store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
+    listing, called, call_s3 = Listing(store, settings), list[str](), S3FileSystem._call_s3
+
+    async def busy(self: S3FileSystem, method: str, *arguments: Any, **named: Any) -> Any:
+        if method == call and not called:
+            called.append(method)
+            # As s3fs gives a 503, when it has tried often enough.
+            raise OSError(errno.EBUSY, "Please reduce your request rate.")
+        return await call_s3(self, method, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3FileSystem, "_call_s3", busy)
+        with pytest.raises(UploadStoreError, match="reduce your request rate"):
+            listing.page(Filter(), 9)
+    assert len(listing.page(Filter(), 9).uploads) == 3
+
+
 def test_a_folder_with_an_impossible_date_does_not_break_the_list(store: UploadStore, listing: Listing) -> None:
     folder = Path(store.url.removeprefix("file://")) / "uploads" / "20269999" / f"20269999T999999-{'a' * 40}"
     folder.mkdir(parents=True)
@@ -173,6 +233,33 @@ def test_a_line_says_how_it_ended_how_long_that_took_and_how_many_rows(
     overview = Overview.of(store.read(submit(0, *payloads, **fields)), settings)
     assert (overview.state, overview.seconds, overview.rows) == (state, seconds, rows)
     assert (overview.file, overview.listid, overview.submitted_at) == ("0.csv", 33, BEGAN)
+
+
+@pytest.mark.parametrize(
+    ("payloads", "fields", "numbers", "remarks"),
+    [
+        (({"status": "completed"},), {}, (None, None, None), []),
+        (({"status": "completed"},), {"rows": 9}, (9, None, None), []),
+        (({"status": "completed", "total": 9, "rejected": 2},), {}, (9, 7, 2), ["with rejected rows"]),
+        (({"status": "completed", "accepted": 7},), {"rows": 9}, (9, 7, 2), ["with rejected rows"]),
+        (({"status": "completed", "accepted": 0},), {"rows": 9}, (9, 0, 9), []),
+        (({"status": "completed", "rejected": 2}, {"status": "failed"}), {"rows": 9}, (9, 7, 2), ["contradicted"]),
+        (({"status": "completed"}, {"status": "queued"}, ""), {}, (None, None, None), []),
+    ],
+)
+def test_a_line_says_what_became_of_the_rows_and_what_does_not_fit_together(
+    store: UploadStore,
+    settings: Settings,
+    submit: Callable[..., str],
+    payloads: tuple[Any, ...],
+    fields: dict[str, Any],
+    numbers: tuple[int | None, int | None, int | None],
+    remarks: list[str],
+) -> None:
+    overview = Overview.of(store.read(submit(0, *payloads, **fields, account_name="retail")), settings)
+    assert (overview.rows, overview.accepted, overview.rejected) == numbers
+    assert overview.remarks == remarks
+    assert overview.account == "retail"
 
 
 def test_a_wait_that_goes_on_is_counted_until_now(

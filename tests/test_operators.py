@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from airflow_provider_smartech.errors import (
     SmartechRefused,
     UploadFailed,
     UploadRecordUnreadable,
+    UploadRowsRejected,
     UploadStatusUnrecognised,
     UploadStoreError,
     UploadTimeout,
@@ -35,6 +37,8 @@ from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.submissions import Submission
 from airflow_provider_smartech.uploads import PingBack, Upload
+from demo.contacts import write_contacts
+from demo.files import FileServer
 from tests.servers import ReceiverServer, eventually
 from tests.tasks import FakeTaskInstance, context, run
 
@@ -47,6 +51,12 @@ class Crash(BaseException):
 
 def operator(path: str, **arguments: Any) -> SmartechBulkUploadOperator:
     return SmartechBulkUploadOperator(task_id="upload", path=path, **{"deferrable": False, **arguments})
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxServer, **fields: Any) -> None:
+    """Let the connection ``smartech_default`` lead to this sandbox."""
+    connection = {"conn_type": "smartech", "password": sandbox.api_key, "host": sandbox.api_url, **fields}
+    monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(connection))
 
 
 def submitted(sandbox: SandboxServer) -> list[str]:
@@ -194,6 +204,18 @@ def test_waiting_without_our_callback_is_refused_before_anything_is_sent(
         ((Fault.PINGBACK_FORM,), None),
         ((Fault.STATUS_IN_PROGRESS,), None),
         ((Fault.ROWS_REJECTED,), None),
+        ((Fault.PINGBACK_EMPTY,), None),
+        ((Fault.PINGBACK_IN_QUERY,), None),
+        ((Fault.NO_COUNTS,), None),
+        ((Fault.PINGBACK_ECHO,), UploadStatusUnrecognised),
+        ((Fault.PINGBACK_ECHO, Fault.PINGBACK_FORM), UploadStatusUnrecognised),
+        ((Fault.PINGBACK_FOREIGN,), UploadStatusUnrecognised),
+        ((Fault.PINGBACK_ERROR,), UploadStatusUnrecognised),
+        ((Fault.PINGBACK_UNSUCCESSFUL,), UploadStatusUnrecognised),
+        ((Fault.STATUS_OBJECT,), UploadStatusUnrecognised),
+        ((Fault.PINGBACK_CONTRADICTED, Fault.PINGBACK_FIRST), UploadFailed),
+        ((Fault.PINGBACK_IN_QUERY, Fault.STATUS_FAILED), UploadFailed),
+        ((Fault.ALL_ROWS_REJECTED,), UploadRowsRejected),
         ((Fault.STATUS_FAILED,), UploadFailed),
         ((Fault.STATUS_FAILED, Fault.PINGBACK_FORM), UploadFailed),
         ((Fault.STATUS_UNKNOWN,), UploadStatusUnrecognised),
@@ -237,6 +259,107 @@ def test_a_deferred_wait_tells_airflow_only_the_key_and_the_deadline(sandbox: Sa
     assert deferred.value.trigger.serialize()[1].keys() == {"keys", "deadline"}
     assert deferred.value.timeout == timedelta(minutes=11)
     sandbox.release()
+
+
+def test_a_deferred_wait_that_would_wait_for_nothing_is_refused_when_the_dag_is_read(
+    csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="wait_for_completion"):
+        operator(csv_url, deferrable=True)
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+    assert SmartechBulkUploadOperator(task_id="upload", path=csv_url).deferrable, "nobody asked for it"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_timeout_is_not_tried_again_and_says_what_clearing_does(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    task = operator(csv_url, wait_for_completion=True, deferrable=deferrable, timeout=0.1)
+    with pytest.raises(UploadTimeout, match="clearing the task that submitted it sends it again") as caught:
+        run(task)
+    assert isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+def test_airflow_s_own_deadline_is_a_timeout_unless_the_pingback_has_come_meanwhile(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, has_come: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    task, ti = operator(csv_url, wait_for_completion=True, deferrable=True, timeout=60), FakeTaskInstance()
+    with pytest.raises(TaskDeferred):
+        task.execute(context(ti))
+    if has_come:
+        sandbox.release()
+        eventually(lambda: len(only_upload(store).pingbacks) == 1)
+        assert [task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))] == submitted(sandbox)
+    else:
+        with pytest.raises(UploadTimeout):
+            task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))
+        sandbox.release()
+
+
+def test_a_pingback_between_the_last_look_and_the_end_of_the_time_completes(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    read, looks, began = UploadStore.read, list[str](), time.monotonic()
+
+    def slow(self: UploadStore, key: str, known: Upload | None = None) -> Upload:
+        looks.append(key)
+        found = read(self, key, known)
+        if len(looks) == 1:
+            sandbox.release()
+            eventually(lambda: bool(read(self, key).pingbacks))
+            eventually(lambda: time.monotonic() > began + 0.3)
+        return found
+
+    monkeypatch.setattr(UploadStore, "read", slow)
+    assert [run(operator(csv_url, wait_for_completion=True, timeout=0.3))] == submitted(sandbox)
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_store_that_is_away_while_a_task_waits_only_delays_it(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    read, looks = UploadStore.read, list[str]()
+
+    def away_at_first(self: UploadStore, key: str, known: Upload | None = None) -> Upload:
+        looks.append(key)
+        if len(looks) < 4:
+            raise UploadStoreError("away")
+        return read(self, key, known)
+
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    sandbox.release()
+    monkeypatch.setattr(UploadStore, "read", away_at_first)
+    task = operator(csv_url, wait_for_completion=True, deferrable=deferrable, timeout=20)
+    assert [run(task)] == submitted(sandbox)
+    assert len(looks) >= 4
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_contradicting_pingbacks_before_anybody_looked_are_red_and_whether_it_was_loaded_is_not_known(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments: dict[str, Any] = {"wait_for_completion": True, "deferrable": deferrable}
+    sandbox.fail_next(Fault.PINGBACK_CONTRADICTED, Fault.PINGBACK_FIRST)
+    with pytest.raises(UploadFailed, match=r"completed.*failed"):
+        run(operator(csv_url, **arguments), FIRST)
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url, **arguments, on_unknown_outcome="fail"), RETRY)
+    assert len(submitted(sandbox)) == 1
+    assert run(operator(csv_url, **arguments), RETRY) == submitted(sandbox)[1]
+    assert "whether Smartech loaded it is not known" in caplog.text
+
+
+def test_an_echo_of_the_answer_completes_where_that_is_configured(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__ECHO_COMPLETES", "True")
+    sandbox.faults = frozenset({Fault.PINGBACK_ECHO})
+    assert [run(operator(csv_url, wait_for_completion=True))] == submitted(sandbox)
 
 
 @pytest.mark.parametrize(
@@ -632,6 +755,150 @@ def test_a_retry_in_what_may_be_another_run_of_the_same_name_never_stays_silent(
 
 def test_a_run_that_was_deleted_and_made_again_uploads_anew(sandbox: SandboxServer, csv_url: str) -> None:
     assert [run(operator(csv_url), FIRST), run(operator(csv_url), FIRST)] == submitted(sandbox)
+
+
+@pytest.mark.parametrize("on_unknown_outcome", ["resubmit", "fail"])
+@pytest.mark.parametrize("method", ["_ask", "hand_over"])
+def test_clearing_another_task_of_the_run_leaves_a_retry_a_retry(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, method: str, on_unknown_outcome: Any
+) -> None:
+    task = operator(csv_url, on_unknown_outcome=on_unknown_outcome)
+    with caplog.at_level(logging.WARNING):
+        with crashing(Submission, method, after=True):
+            run(task, FIRST)
+        assert [run(task, FakeTaskInstance(try_number=2, clear_number=1))] == submitted(sandbox)
+    assert caplog.text == ""
+
+
+MADE_AGAIN = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("max_tries", [2, 5])
+@pytest.mark.parametrize("wait", [False, True])
+def test_an_upload_of_a_run_of_the_same_name_that_was_deleted_is_never_taken_silently(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, max_tries: int, wait: bool
+) -> None:
+    again = FakeTaskInstance(try_number=2, max_tries=max_tries, run_started=MADE_AGAIN, clear_number=1)
+    with crashing(Submission, "_ask", after=True):
+        run(operator(csv_url, wait_for_completion=wait), FIRST)
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url, wait_for_completion=wait, on_unknown_outcome="fail"), again)
+    assert len(submitted(sandbox)) == 1
+    with caplog.at_level(logging.WARNING):
+        assert run(operator(csv_url, wait_for_completion=wait), again) == submitted(sandbox)[1]
+    assert submitted(sandbox)[0] in caplog.text
+
+
+@pytest.mark.parametrize("on_unknown_outcome", ["resubmit", "fail"])
+def test_a_retry_sends_to_the_data_centre_to_which_the_connection_was_corrected(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    on_unknown_outcome: Any,
+) -> None:
+    task = operator(csv_url, on_unknown_outcome=on_unknown_outcome)
+    with crashing(Submission, "_ask", after=True):
+        run(task, FIRST)
+    with SandboxServer() as india, caplog.at_level(logging.WARNING):
+        connect(monkeypatch, india, extra={"idc": "in"})
+        assert [run(task, RETRY)] == submitted(india)
+    assert "data centre" in caplog.text
+    assert submitted(sandbox)[0] in caplog.text
+    assert len(submitted(sandbox)) == 1
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_retry_with_another_key_does_not_silently_take_what_may_be_another_account_s(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wait: bool,
+) -> None:
+    with crashing(Submission, "_ask", after=True):
+        run(operator(csv_url, wait_for_completion=wait), FIRST)
+    sandbox.api_key = "another-key"
+    connect(monkeypatch, sandbox)
+    with pytest.raises(SmartechOutcomeUnknown):
+        run(operator(csv_url, wait_for_completion=wait, on_unknown_outcome="fail"), RETRY)
+    assert len(submitted(sandbox)) == 1
+    with caplog.at_level(logging.WARNING):
+        assert run(operator(csv_url, wait_for_completion=wait), RETRY) == submitted(sandbox)[1]
+    assert submitted(sandbox)[0] in caplog.text
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_became_of_the_rows_is_in_the_summaries_and_rejected_ones_are_a_warning(
+    sandbox: SandboxServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_contacts(tmp_path / "x.csv", 50)
+    sandbox.faults = frozenset({Fault.ROWS_REJECTED})
+    ti = FakeTaskInstance()
+    with FileServer(tmp_path) as files, caplog.at_level(logging.WARNING):
+        run(operator(f"{files.url}/x.csv", wait_for_completion=True), ti)
+    (summary,) = ti.xcoms["summaries"]
+    assert (summary["rows"], summary["accepted"], summary["rejected"]) == (50, 45, 5)
+    assert "45 accepted, 5 rejected of 50 rows" in caplog.text
+
+
+def test_where_no_numbers_are_named_none_are_made_up(sandbox: SandboxServer, csv_url: str) -> None:
+    sandbox.faults = frozenset({Fault.NO_COUNTS})
+    ti = FakeTaskInstance()
+    run(operator(csv_url, wait_for_completion=True, max_rejected=0), ti)
+    (summary,) = ti.xcoms["summaries"]
+    assert (summary["rows"], summary["accepted"], summary["rejected"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(
+    ("max_rejected", "is_green"), [(None, True), (5, True), (0.1, True), (4, False), (0.09, False)]
+)
+def test_more_rejected_rows_than_allowed_fail_without_a_retry(
+    sandbox: SandboxServer, tmp_path: Path, deferrable: bool, max_rejected: float | None, is_green: bool
+) -> None:
+    write_contacts(tmp_path / "x.csv", 50)
+    sandbox.faults = frozenset({Fault.ROWS_REJECTED})
+    with FileServer(tmp_path) as files:
+        arguments: dict[str, Any] = {"wait_for_completion": True, "deferrable": deferrable}
+        task = operator(f"{files.url}/x.csv", max_rejected=max_rejected, **arguments)
+        if is_green:
+            run(task)
+            return
+        with pytest.raises(UploadRowsRejected, match=r"x\.csv.*45 accepted, 5 rejected of 50 rows") as caught:
+            run(task)
+    assert isinstance(caught.value, AirflowFailException)
+    assert (caught.value.rows.accepted, caught.value.rows.rejected) == (45, 5)
+
+
+def test_a_task_that_is_cleared_after_too_many_were_rejected_sends_anew_unless_more_are_allowed_by_now(
+    sandbox: SandboxServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_contacts(tmp_path / "x.csv", 50)
+    sandbox.faults = frozenset({Fault.ROWS_REJECTED})
+    with FileServer(tmp_path) as files:
+
+        def tried(ti: FakeTaskInstance, max_rejected: int) -> str:
+            task = operator(f"{files.url}/x.csv", max_rejected=max_rejected, wait_for_completion=True)
+            return str(run(task, ti))
+
+        with pytest.raises(UploadRowsRejected):
+            tried(FIRST, 4)
+        assert [tried(CLEARED, 5)] == submitted(sandbox), "it is enough now"
+        with pytest.raises(UploadRowsRejected):
+            tried(FakeTaskInstance(try_number=1, task_id="other"), 4)
+        with pytest.raises(UploadRowsRejected):
+            tried(FakeTaskInstance(try_number=2, max_tries=3, task_id="other"), 4)
+    assert len(submitted(sandbox)) == 3
+    assert f"Upload {submitted(sandbox)[1]} of an earlier try failed" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, -0.1, True, "5"])
+def test_a_limit_of_rejected_rows_that_is_none_is_refused_when_the_dag_is_read(csv_url: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="max_rejected"):
+        operator(csv_url, max_rejected=wrong)
 
 
 # --- templates ---------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,12 +20,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from airflow_provider_smartech.payloads import read_payload
-from airflow_provider_smartech.receiver import LARGEST_PINGBACK
+from airflow_provider_smartech.receiver import LARGEST_PINGBACK, THREADS
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.statuses import Verdict
+from airflow_provider_smartech.storage import Storage
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
-from tests.servers import ReceiverServer, eventually
+from tests.servers import ReceiverServer, eventually, eventually_on_loop
 
 
 @pytest.fixture
@@ -208,6 +211,85 @@ def test_nothing_is_logged_with_the_upload_id(url: str, upload_id: str, caplog: 
         httpx.post(url.replace("127.0.0.1", "localhost"), content=b"\xff")
     logged = [record for record in caplog.records if not record.name.startswith("httpx")]
     assert upload_id not in "".join(record.getMessage() for record in logged)
+
+
+def test_the_words_of_the_query_are_kept_beside_the_body_and_without_secrets(
+    store: UploadStore, upload_id: str, url: str
+) -> None:
+    signed = "https://b.example.com/c.csv?X-Amz-Signature=deadbeef"
+    query = urlencode({"status": "completed", "part": ["1", "2"], "cb": url, "path": signed}, doseq=True)
+    for body in (b"", b'{"note": 1}'):
+        assert httpx.post(f"{url}?{query}", content=body).status_code == 200
+    pingbacks = sorted(store.read(str(key_of(upload_id))).pingbacks, key=lambda pingback: pingback.at)
+    said = {"status": "completed", "part": ["1", "2"], "path": "https://b.example.com/c.csv"}
+    assert [{**pingback.query, "cb": None} for pingback in pingbacks] == [{**said, "cb": None}] * 2
+    assert [pingback.payload for pingback in pingbacks] == ["", {"note": 1}]
+    written = "".join(pingback.model_dump_json() for pingback in pingbacks)
+    assert upload_id not in written
+    assert "deadbeef" not in written
+
+
+def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_waits(
+    store: UploadStore, upload_id: str, receiver: ReceiverServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_smartech.receiver.WAITING", 20)
+    read, lock, goes_on = Storage.read, threading.Lock(), threading.Event()
+    busy, most = 0, 0
+
+    def slow(self: Storage, name: str) -> bytes | None:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        goes_on.wait(20)
+        with lock:
+            busy -= 1
+        return read(self, name)
+
+    monkeypatch.setattr(Storage, "read", slow)
+
+    async def junk() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+
+            def call() -> asyncio.Task[httpx.Response]:
+                return asyncio.create_task(client.post(f"{receiver.url}/pingback/{new_upload_id()}", content=b"{}"))
+
+            held = [call() for _ in range(THREADS + 20)]
+            await eventually_on_loop(lambda: busy == THREADS)
+            while not any(one.done() for one in held):
+                # As soon as all of them have arrived, the next one is too much.
+                held.append(call())
+                await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED, timeout=0.2)
+            assert (await client.get(f"{receiver.url}/health")).status_code == 200, "other pages have threads"
+            goes_on.set()
+            return await asyncio.gather(*held)
+
+    answers = asyncio.run(junk())
+    assert {answer.status_code for answer in answers} == {404, 503}
+    assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"60"}
+    assert sum(answer.status_code == 404 for answer in answers) == THREADS + 20
+    assert most == THREADS
+    assert httpx.post(url, json={"status": "completed"}).status_code == 200
+
+
+def test_after_one_check_junk_costs_one_call_of_the_storage(
+    receiver: ReceiverServer, store: UploadStore, upload_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    for name in ("names", "read"):
+        method = getattr(Storage, name)
+
+        def noted(self: Storage, file: str, method: Any = method) -> Any:
+            called.append(file)
+            return method(self, file)
+
+        monkeypatch.setattr(Storage, name, noted)
+    costs = []
+    for _ in range(4):
+        called.clear()
+        assert httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", json={}).status_code == 404
+        costs.append(len(called))
+    assert costs == [2, 1, 1, 1]
 
 
 json_values = st.recursive(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,13 @@ import pytest
 import requests
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads import Record, key_of, new_upload_id
 from demo.contacts import write_contacts
 from demo.files import FileServer
 from demo.processes import free_ports
 from tests.conftest import API_KEY
-from tests.servers import answering, eventually
+from tests.servers import ReceiverServer, answering, eventually
 
 QUERY = {"type": "contact", "activity": "bulkupload", "apikey": API_KEY}
 
@@ -260,3 +266,91 @@ def test_its_key_may_come_from_the_environment() -> None:
         assert process.stdout
         assert "API key key-of-the-environment" in process.stdout.readline()
         process.terminate()
+
+
+@pytest.fixture
+def called(store: UploadStore, receiver: ReceiverServer) -> tuple[str, Callable[[], list[Any]]]:
+    """A ping-back URL of a real receiver, and what it was called with: each body, or the query where that is empty."""
+    upload_id = new_upload_id()
+    key = str(key_of(upload_id))
+    store.create(Record(key=key, path="https://x.example.com/y.csv", smartech_conn_id="c", tracked=True))
+
+    def kept() -> list[Any]:
+        return [one.shown for one in sorted(store.read(key).pingbacks, key=lambda one: one.at)]
+
+    return f"{receiver.url}/pingback/{upload_id}", kept
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "answer"),
+    [
+        (Fault.ANSWER_UNKNOWN_WORD, 200, {"result": "Request accepted", "requestid": "{id}"}),
+        (Fault.ANSWER_CONFLICT, 409, {"result": "already in progress"}),
+    ],
+)
+def test_an_answer_may_be_odd_although_the_file_is_loaded(
+    server: SandboxServer, csv_url: str, fault: Fault, status: int, answer: dict[str, str]
+) -> None:
+    server.fail_next(fault)
+    given = post(server, path=csv_url, listid=7)
+    (upload,) = server.state.uploads()
+    assert given.status_code == status
+    assert given.json() == {name: value.format(id=upload["requestid"]) for name, value in answer.items()}
+    eventually(lambda: server.state.count(7) == 3)
+
+
+def test_a_requestid_may_be_a_number_and_is_kept_as_its_digits(
+    server: SandboxServer, csv_url: str, called: tuple[str, Callable[[], list[Any]]]
+) -> None:
+    callback, kept = called
+    server.fail_next(Fault.NUMERIC_REQUESTID)
+    requestid = post(server, path=csv_url, callback=callback).json()["requestid"]
+    assert type(requestid) is int
+    assert server.state.uploads()[0]["requestid"] == str(requestid)
+    eventually(lambda: [said["requestid"] for said in kept()] == [requestid])
+
+
+COMPLETED = {"requestid": "{id}", "status": "completed", "total": 3, "accepted": 3, "rejected": 0}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.PINGBACK_ECHO, [{"result": "Success", "requestid": "{id}"}]),
+        (Fault.PINGBACK_EMPTY, ["", COMPLETED]),
+        (Fault.PINGBACK_FOREIGN, [COMPLETED | {"requestid": "f" * 32}]),
+        (Fault.PINGBACK_ERROR, [COMPLETED | {"error": "the file was not read to its end"}]),
+        (Fault.PINGBACK_UNSUCCESSFUL, [COMPLETED | {"success": False}]),
+        (Fault.PINGBACK_CONTRADICTED, [COMPLETED, COMPLETED | {"status": "failed"}]),
+        (Fault.PINGBACK_IN_QUERY, [{name: str(value) for name, value in COMPLETED.items()}]),
+        (Fault.STATUS_OBJECT, [COMPLETED | {"status": {"state": "completed", "failed": 2}}]),
+        (Fault.ALL_ROWS_REJECTED, [COMPLETED | {"accepted": 0, "rejected": 3}]),
+        (Fault.NO_COUNTS, [{"requestid": "{id}", "status": "completed"}]),
+        (Fault.ROWS_LOST, [COMPLETED | {"total": 2, "accepted": 2}]),
+    ],
+)
+def test_a_pingback_may_be_odd(
+    server: SandboxServer,
+    csv_url: str,
+    called: tuple[str, Callable[[], list[Any]]],
+    fault: Fault,
+    said: list[Any],
+) -> None:
+    callback, kept = called
+    server.fail_next(fault)
+    requestid = post(server, path=csv_url, callback=callback, listid=7).json()["requestid"]
+    eventually(lambda: len(kept()) == len(said))
+    assert json.dumps(kept()) == json.dumps(said).replace("{id}", requestid)
+    (upload,) = server.state.uploads()
+    assert upload["state"] == "completed"
+    assert upload["accepted"] == server.state.count(7) == {Fault.ALL_ROWS_REJECTED: 0, Fault.ROWS_LOST: 2}.get(fault, 3)
+
+
+def test_every_fault_is_described_and_named_by_the_help() -> None:
+    source = ast.parse(inspect.getsource(Fault)).body[0]
+    assert isinstance(source, ast.ClassDef)
+    kinds = [type(line) for line in source.body[1:]]
+    assert kinds == [ast.Assign, ast.Expr] * len(Fault), "each name is followed by a sentence"
+    command = [sys.executable, "-m", "airflow_provider_smartech.sandbox", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [fault for fault in Fault if fault not in shown] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,21 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_smartech.errors import (
     SmartechInvalidParameter,
+    UploadAmbiguous,
     UploadFailed,
     UploadNotTracked,
+    UploadRowsRejected,
     UploadStatusUnrecognised,
+    UploadStoreError,
     UploadUnknown,
     WaitBroken,
 )
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.overview import Overview
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.storage import Storage
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.uploads import PingBack
 from demo.contacts import write_contacts
@@ -56,6 +64,8 @@ def sensor(requestid: Any, **arguments: Any) -> SmartechBulkUploadSensor:
         Fault.PINGBACK_LATE,
         Fault.PINGBACK_FORM,
         Fault.STATUS_IN_PROGRESS,
+        Fault.PINGBACK_EMPTY,
+        Fault.PINGBACK_IN_QUERY,
     ],
 )
 def test_a_completed_upload_gives_its_summary(
@@ -103,6 +113,53 @@ def test_rejected_rows_are_in_the_counts(sandbox: SandboxServer, tmp_path: Path,
     with FileServer(tmp_path) as files:
         summary = run(sensor(submit(f"{files.url}/contacts.csv"), deferrable=deferrable))
     assert summary["counts"] == {"total": 50, "accepted": 45, "rejected": 5}
+    assert (summary["rows"], summary["accepted"], summary["rejected"]) == (50, 45, 5)
+
+
+@both_ways
+@pytest.mark.parametrize(("max_rejected", "is_green"), [(5, True), (0.1, True), (4, False), (0.09, False)])
+def test_more_rejected_rows_than_the_sensor_allows_fail_it(
+    sandbox: SandboxServer, tmp_path: Path, deferrable: bool, max_rejected: float, is_green: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.ROWS_REJECTED})
+    write_contacts(tmp_path / "contacts.csv", 50)
+    with FileServer(tmp_path) as files:
+        waiting = sensor(submit(f"{files.url}/contacts.csv"), deferrable=deferrable, max_rejected=max_rejected)
+        if is_green:
+            assert run(waiting)["rejected"] == 5
+            return
+        with pytest.raises(UploadRowsRejected, match=r"contacts\.csv.*45 accepted, 5 rejected of 50 rows"):
+            run(waiting)
+
+
+@both_ways
+def test_where_no_numbers_are_named_none_are_made_up(sandbox: SandboxServer, csv_url: str, deferrable: bool) -> None:
+    sandbox.faults = frozenset({Fault.NO_COUNTS})
+    summary = run(sensor(submit(csv_url), deferrable=deferrable, max_rejected=0))
+    assert (summary["rows"], summary["accepted"], summary["rejected"], summary["counts"]) == (None, None, None, {})
+
+
+@both_ways
+def test_the_worse_of_contradicting_pingbacks_counts_before_anybody_has_looked(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_CONTRADICTED, Fault.PINGBACK_FIRST})
+    with pytest.raises(UploadFailed, match=r"completed.*failed"):
+        run(sensor(submit(csv_url), deferrable=deferrable))
+
+
+@both_ways
+def test_a_requestid_of_two_accounts_is_an_error_that_names_both_unless_the_connection_tells(
+    accounts: dict[str, SandboxServer], csv_url: str, deferrable: bool
+) -> None:
+    accounts["retail"].faults = frozenset({Fault.NO_PINGBACK})
+    for name in accounts:
+        submit(csv_url, smartech_conn_id=name)
+    with pytest.raises(UploadAmbiguous, match=r"us/retail.*us/travel|us/travel.*us/retail"):
+        run(sensor("r1", deferrable=deferrable))
+    assert run(sensor("r1", smartech_conn_id="travel", deferrable=deferrable))["state"] == "completed"
+    with pytest.raises(AirflowSensorTimeout, match="r1"):
+        run(sensor("r1", smartech_conn_id="retail", deferrable=deferrable, timeout=0.3))
 
 
 @both_ways
@@ -112,6 +169,12 @@ def test_rejected_rows_are_in_the_counts(sandbox: SandboxServer, tmp_path: Path,
         (Fault.STATUS_FAILED, UploadFailed, "requested by the fault"),
         (Fault.STATUS_UNKNOWN, UploadStatusUnrecognised, "hibernating"),
         (Fault.PINGBACK_UNREADABLE, UploadStatusUnrecognised, "no status in here"),
+        (Fault.PINGBACK_ECHO, UploadStatusUnrecognised, "'result': 'Success'"),
+        (Fault.PINGBACK_FOREIGN, UploadStatusUnrecognised, "f" * 32),
+        (Fault.PINGBACK_ERROR, UploadStatusUnrecognised, "the file was not read to its end"),
+        (Fault.PINGBACK_UNSUCCESSFUL, UploadStatusUnrecognised, "'success': False"),
+        (Fault.STATUS_OBJECT, UploadStatusUnrecognised, "'failed': 2"),
+        (Fault.ALL_ROWS_REJECTED, UploadRowsRejected, "'accepted': 0"),
     ],
 )
 def test_anything_but_completed_fails_and_shows_the_payload(
@@ -221,6 +284,20 @@ def test_airflow_s_own_deadline_comes_after_the_trigger_s_and_is_a_timeout_too(
         waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
 
 
+def test_airflow_s_own_deadline_is_no_timeout_if_the_pingback_has_come_meanwhile(
+    sandbox: SandboxServer, csv_url: str, store: UploadStore
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    requestid = submit(csv_url)
+    waiting = sensor(requestid, deferrable=True, timeout=60)
+    with pytest.raises(TaskDeferred):
+        waiting.execute(context())
+    sandbox.release()
+    eventually(lambda: bool(store.find(requestid).pingbacks))
+    summary = waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert summary["state"] == "completed"
+
+
 def test_what_comes_after_the_end_changes_nothing(
     sandbox: SandboxServer, csv_url: str, store: UploadStore, receiver: ReceiverServer
 ) -> None:
@@ -244,6 +321,184 @@ def test_two_pingbacks_are_waited_for_where_the_account_sends_two(
     assert run(sensor(requestid))["state"] == "completed"
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_what_contradicts_after_somebody_acted_upon_it_changes_nothing_for_him_or_another(
+    sandbox: SandboxServer, csv_url: str, store: UploadStore, settings: Settings, deferrable: bool
+) -> None:
+    requestid = submit(csv_url)
+    run(sensor(requestid, deferrable=deferrable))
+    for said in ({"status": "failed"}, {"status": "completed", "accepted": 0}):
+        sandbox.ping_back(requestid, said)
+    assert run(sensor(requestid, deferrable=deferrable))["accepted"] == 3
+    overview = Overview.of(store.find(requestid), settings)
+    assert (overview.state, overview.accepted, overview.remarks) == ("completed", 3, ["contradicted"])
+
+
+# --- a store that fails --------------------------------------------------------------------------------------------
+
+
+MODES = ("poke", "reschedule", "deferrable")
+# What one look at a completed upload calls: to list twice, to read four files, and to keep what it acts upon.
+CALLS = range(1, 8)
+
+
 class FakeRescheduled(FakeTaskInstance):
     def get_first_reschedule_date(self, context: Any) -> None:
         return None
+
+
+def looking(requestid: Any, mode: str, **arguments: Any) -> SmartechBulkUploadSensor:
+    by_mode = {"deferrable": True} if mode == "deferrable" else {"mode": mode}
+    return sensor(requestid, **by_mode, **arguments)
+
+
+def waited(task: SmartechBulkUploadSensor) -> Any:
+    """Run a sensor to its end, as often as it wants to be called again."""
+    while True:
+        try:
+            return run(task, FakeRescheduled())
+        except AirflowException as end:
+            if type(end).__name__ != "AirflowRescheduleException":
+                raise
+
+
+@pytest.fixture
+def fail_call(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """Lets one call of the storage fail, counted from 1; gives what was called."""
+
+    def arrange(place: int) -> list[str]:
+        called: list[str] = []
+        for name in ("names", "read", "write"):
+            method = getattr(Storage, name)
+
+            def failing(self: Storage, file: str, *rest: Any, method: Any = method) -> Any:
+                called.append(file)
+                if len(called) == place:
+                    raise UploadStoreError("away for a moment")
+                return method(self, file, *rest)
+
+            monkeypatch.setattr(Storage, name, failing)
+        return called
+
+    return arrange
+
+
+@contextmanager
+def away(store: UploadStore) -> Iterator[None]:
+    """Let the store be away."""
+    root = Path(store.url.removeprefix("file://"))
+    aside = root.rename(root.with_name("aside"))
+    root.write_text("in the way", "utf-8")
+    yield
+    root.unlink()
+    aside.rename(root)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("place", CALLS)
+def test_a_call_of_the_store_that_fails_only_delays_and_skips_nothing(
+    sandbox: SandboxServer,
+    csv_url: str,
+    store: UploadStore,
+    fail_call: Callable[[int], list[str]],
+    mode: str,
+    place: int,
+) -> None:
+    requestid = submit(csv_url)
+    eventually(lambda: bool(store.find(requestid).pingbacks))
+    called = fail_call(place)
+    assert waited(looking(requestid, mode, soft_fail=True))["state"] == "completed"
+    assert len(called) > place
+
+
+@pytest.mark.parametrize("by_airflow", [False, True])
+@pytest.mark.parametrize("place", CALLS[:5])
+def test_a_call_of_the_store_that_fails_after_a_deferred_wait_only_delays_and_skips_nothing(
+    sandbox: SandboxServer,
+    csv_url: str,
+    store: UploadStore,
+    fail_call: Callable[[int], list[str]],
+    by_airflow: bool,
+    place: int,
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    requestid = submit(csv_url)
+    waiting = sensor(requestid, deferrable=True, soft_fail=True)
+    with pytest.raises(TaskDeferred):
+        waiting.execute(context())
+    sandbox.release()
+    eventually(lambda: bool(store.find(requestid).pingbacks))
+    event = {"keys": [store.find(requestid).key], "event": "ended"}
+    called = fail_call(place)
+    if by_airflow:
+        resumed = waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    else:
+        resumed = waiting.resume_execution("execute_complete", {"event": event}, context())
+    assert resumed["state"] == "completed"
+    assert len(called) > place
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_store_that_stays_away_until_the_time_is_over_is_red_and_never_skipped(
+    sandbox: SandboxServer, csv_url: str, store: UploadStore, mode: str, soft_fail: bool
+) -> None:
+    requestid = submit(csv_url)
+    eventually(lambda: bool(store.find(requestid).pingbacks))
+    waiting = looking(requestid, mode, soft_fail=soft_fail, timeout=0.3)
+    began = datetime.now(UTC)
+    with away(store), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeRescheduled, "get_first_reschedule_date", lambda self, context: began)
+        with pytest.raises((UploadStoreError, AirflowSensorTimeout)):
+            waited(waiting)
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+@pytest.mark.parametrize("method", ["execute_complete", "__fail__"])
+def test_a_store_that_stays_away_after_a_deferred_wait_is_red_after_a_while_however_long_the_wait_was(
+    sandbox: SandboxServer,
+    csv_url: str,
+    store: UploadStore,
+    monkeypatch: pytest.MonkeyPatch,
+    soft_fail: bool,
+    method: str,
+) -> None:
+    monkeypatch.setattr("airflow_provider_smartech.waits.BACKSTOP", timedelta(seconds=0.2))
+    requestid = submit(csv_url)
+    eventually(lambda: bool(store.find(requestid).pingbacks))
+    event: dict[str, Any] = {"keys": [store.find(requestid).key], "event": "ended"}
+    waiting = sensor(requestid, deferrable=True, soft_fail=soft_fail, timeout=30)
+    began = datetime.now(UTC)
+    arguments = {"error": "Trigger timeout"} if method == "__fail__" else {"event": event}
+    with away(store), pytest.raises(UploadStoreError):
+        waiting.resume_execution(method, arguments, context())
+    assert datetime.now(UTC) - began < timedelta(seconds=15)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_pingback_between_the_last_look_and_the_end_of_the_time_completes(
+    sandbox: SandboxServer,
+    csv_url: str,
+    store: UploadStore,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    soft_fail: bool,
+) -> None:
+    sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+    requestid = submit(csv_url)
+    poke, looks = SmartechBulkUploadSensor.poke, list[None]()
+
+    def slow(self: SmartechBulkUploadSensor, context: Any) -> Any:
+        looks.append(None)
+        found = poke(self, context)
+        sandbox.release()
+        eventually(lambda: bool(store.find(requestid).pingbacks))
+        return found
+
+    monkeypatch.setattr(SmartechBulkUploadSensor, "poke", slow)
+    began = datetime.now(UTC)
+    monkeypatch.setattr(FakeRescheduled, "get_first_reschedule_date", lambda self, context: began)
+    summary = looking(requestid, mode, soft_fail=soft_fail, timeout=0.001).execute(context(FakeRescheduled()))
+    assert summary["state"] == "completed"
+    assert len(looks) == 1

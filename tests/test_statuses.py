@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.counts import counts
+from airflow_provider_smartech.payloads import read_payload
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.statuses import Verdict, requestids
 
@@ -62,6 +63,163 @@ def test_only_a_known_word_in_a_status_field_means_anything(settings: Settings, 
 )
 def test_the_worst_of_several_statuses_counts(settings: Settings, payload: Any, verdict: Verdict) -> None:
     assert settings.statuses.verdict(payload) is verdict
+
+
+ABOUT = "a1b2"
+
+
+@pytest.mark.parametrize(
+    ("payload", "verdict"),
+    [
+        ({"status": "completed", "requestid": ABOUT}, COMPLETED),
+        ({"status": "completed", "requestId": f" {ABOUT} "}, COMPLETED),
+        ({"status": "completed", "requestid": ""}, COMPLETED),
+        ({"status": "completed", "requestid": None}, COMPLETED),
+        ({"status": "completed", "requestid": "other"}, UNRECOGNISED),
+        ({"status": "completed", "data": [{"request_id": "other"}]}, UNRECOGNISED),
+        ({"status": "completed", "requestid": [ABOUT, "other"]}, UNRECOGNISED),
+        ({"status": "failed", "requestid": "other"}, UNRECOGNISED),
+        ({"status": "queued", "requestid": "other"}, IN_PROGRESS),
+    ],
+)
+def test_a_pingback_that_names_another_upload_s_requestid_ends_this_one_by_no_word(
+    settings: Settings, payload: Any, verdict: Verdict
+) -> None:
+    assert settings.statuses.verdict(payload, None, ABOUT) is verdict
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"error": "no such list"},
+        {"Error": True},
+        {"error": 7},
+        {"errors": ["x"]},
+        {"errors": [{"row": 2, "why": "no e-mail"}]},
+        {"error_message": "quota"},
+        {"errorMessage": "quota"},
+        {"error": {"message": "quota"}},
+        {"error": {"code": 12}},
+        {"data": {"job": {"error": "quota"}}},
+        {"exception": "ValueError"},
+        {"failure_reason": "quota"},
+        {"rejected": ["a@example.com"]},
+        {"success": False},
+        {"success": "false"},
+        {"isSuccess": "No"},
+        {"completed": False},
+        {"failed": True},
+        {"failed": "yes"},
+        {"is_failed": "true"},
+        {"data": {"aborted": True}},
+    ],
+)
+def test_a_good_word_beside_something_bad_is_not_taken_for_success(settings: Settings, beside: dict[str, Any]) -> None:
+    assert settings.statuses.verdict({"status": "completed", **beside}) is UNRECOGNISED
+    assert settings.statuses.verdict("", {"status": "completed", **beside}) is UNRECOGNISED
+    assert settings.statuses.verdict({"status": "completed"}, beside) is UNRECOGNISED
+    assert settings.statuses.verdict({"status": "failed", **beside}) is FAILED
+    assert settings.statuses.verdict({"status": "queued", **beside}) is IN_PROGRESS
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        *({"error": nothing} for nothing in (None, "", 0, "0", 0.0, "none", "None", "null", "N/A", "no error", False)),
+        {"error": []},
+        {"error": {}},
+        {"error": {"message": "", "code": 0}},
+        {"errors": 0},
+        {"errors": []},
+        {"error_message": None},
+        {"errors": 3},
+        {"rejected": 3},
+        {"failed": 3},
+        {"rejected": {"count": 5}},
+        {"success": True},
+        {"success": 3},
+        {"failed": False},
+        {"failed": "no"},
+        {"message": "no error was found"},
+    ],
+)
+def test_an_empty_error_and_a_number_of_rejected_rows_contradict_no_good_word(
+    settings: Settings, beside: dict[str, Any]
+) -> None:
+    assert settings.statuses.verdict({"status": "completed", **beside}) is COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ({"state": "completed"}, COMPLETED),
+        ({"code": "completed"}, COMPLETED),
+        ({"state": "completed", "failed": 0}, COMPLETED),
+        ({"state": "completed", "total": 7}, COMPLETED),
+        ({"state": "completed", "failed": 2}, UNRECOGNISED),
+        ({"state": "completed", "failed": "2"}, UNRECOGNISED),
+        ({"state": "completed", "errors": 1}, UNRECOGNISED),
+        ({"state": "completed", "note": "what now"}, UNRECOGNISED),
+        ({"state": "failed", "failed": 2}, FAILED),
+        ([{"state": "completed"}, {"state": "failed"}], FAILED),
+        ({"failed": 2}, UNRECOGNISED),
+        ({"total": 7}, UNRECOGNISED),
+    ],
+)
+def test_a_status_that_is_an_object_is_judged_by_all_in_it(settings: Settings, status: Any, verdict: Verdict) -> None:
+    assert settings.statuses.verdict({"status": status}) is verdict
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        ({"result": "Success"}, {}),
+        ({"Result": "SUCCESS", "requestid": ABOUT}, {}),
+        ({"data": {"result": "Success", "requestid": ABOUT}}, {}),
+        ([{"result": "Success"}], {}),
+        (read_payload(f"result=Success&requestid={ABOUT}".encode()), {}),
+        ("", {"result": "Success", "requestid": ABOUT}),
+        ({"result": "Success"}, {"requestid": ABOUT}),
+        ({"result": "Success", "requestid": ABOUT, "note": ""}, {}),
+    ],
+)
+def test_what_only_repeats_the_answer_to_the_request_completes_only_where_that_is_configured(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, body: Any, query: Any
+) -> None:
+    assert settings.statuses.verdict(body, query, ABOUT) is UNRECOGNISED
+    monkeypatch.setenv("AIRFLOW__SMARTECH__ECHO_COMPLETES", "True")
+    assert Settings.load().statuses.verdict(body, query, ABOUT) is COMPLETED
+    assert Settings.load().statuses.verdict(body, query, "another") is (
+        UNRECOGNISED if ABOUT in f"{body}{query}" else COMPLETED
+    )
+
+
+@pytest.mark.parametrize("beside", [{"status": "completed"}, {"total": 7}, {"message": "loaded"}])
+def test_what_says_more_than_the_answer_did_is_no_echo(settings: Settings, beside: dict[str, Any]) -> None:
+    assert settings.statuses.verdict({"result": "Success", **beside}) is COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "verdict"),
+    [
+        ("", {}, SILENT),
+        ("", {"token": "7"}, SILENT),
+        ("", {"status": ""}, UNRECOGNISED),
+        ("", {"status": "completed"}, COMPLETED),
+        ("", {"status": ["completed", "failed"]}, FAILED),
+        (None, {"status": "hibernating"}, UNRECOGNISED),
+        ({}, {"status": "queued"}, IN_PROGRESS),
+        ("completed", {"status": "failed"}, FAILED),
+        ({"status": "completed"}, {"status": "failed"}, FAILED),
+        ({"status": "failed"}, {"status": "completed"}, FAILED),
+        ({"note": "well"}, {"status": "completed"}, COMPLETED),
+        ({"status": "completed"}, {"requestid": "another"}, UNRECOGNISED),
+    ],
+)
+def test_the_words_of_the_url_s_query_count_like_those_of_the_body(
+    settings: Settings, body: Any, query: Any, verdict: Verdict
+) -> None:
+    assert settings.statuses.verdict(body, query, ABOUT) is verdict
 
 
 def test_words_and_fields_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:

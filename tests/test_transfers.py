@@ -44,13 +44,14 @@ from airflow_provider_smartech.errors import (
     SmartechRefused,
     TaskKilled,
     UploadFailed,
+    UploadRowsRejected,
     UploadTimeout,
 )
 from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.submissions import Submission
+from airflow_provider_smartech.submissions import Submission, task_try
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
 from tests.servers import eventually
@@ -126,6 +127,20 @@ class TestS3ToSmartech:
         sandbox.fail_next(Fault.PINGBACK_LATE)
         run(from_s3(bucket, wait_for_completion=True, deferrable=True))
         assert sandbox.state.count(33) == 2
+
+    @pytest.mark.parametrize(("max_rejected", "is_green"), [(5, True), (0.09, False)])
+    def test_more_rejected_rows_than_allowed_fail_it(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, max_rejected: float, is_green: bool
+    ) -> None:
+        rows = "".join(f"c{number}@example.com\n" for number in range(50))
+        s3.put_object(Bucket=bucket, Key="many.csv", Body=f"EMAIL\n{rows}".encode())
+        sandbox.faults = frozenset({Fault.ROWS_REJECTED})
+        task = from_s3(bucket, s3_key="many.csv", wait_for_completion=True, max_rejected=max_rejected)
+        if is_green:
+            run(task)
+        else:
+            with pytest.raises(UploadRowsRejected, match=r"many\.csv.*45 accepted, 5 rejected of 50 rows"):
+                run(task)
 
     def test_the_link_is_signed_with_version_4_for_a_day(
         self, sandbox: SandboxServer, bucket: str, sent: list[str]
@@ -469,6 +484,71 @@ class TestSqlToSmartech:
         assert failed not in result["requestids"]
         assert keys(s3, bucket) == []
 
+    @pytest.mark.parametrize(
+        "faults", [(Fault.NO_PINGBACK, Fault.STATUS_FAILED), (Fault.STATUS_FAILED, Fault.NO_PINGBACK)]
+    )
+    def test_where_one_file_timed_out_and_another_failed_no_retry_is_made(
+        self, sandbox: SandboxServer, bucket: str, faults: tuple[Fault, Fault], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for fault in faults:
+            sandbox.fail_next(fault)
+        with pytest.raises(UploadTimeout):
+            run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, timeout=0.5))
+        assert "requested by the fault" in caplog.text, "the other one is told as well"
+
+    def test_airflow_s_own_deadline_is_no_timeout_if_the_pingbacks_have_come_meanwhile(
+        self, sandbox: SandboxServer, store: UploadStore, bucket: str
+    ) -> None:
+        sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+        arguments: dict[str, Any] = {"wait_for_completion": True, "deferrable": True, "timeout": 60}
+        task, ti = from_sql(bucket, max_rows_per_file=5, **arguments), FakeTaskInstance()
+        with pytest.raises(TaskDeferred):
+            task.execute(context(ti))
+        sandbox.release()
+        eventually(lambda: all(store.find(requestid).pingbacks for requestid in submitted(sandbox)))
+        result = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context(ti))
+        assert result["requestids"] == submitted(sandbox)
+
+    def test_too_many_rejected_rows_of_one_file_fail_the_task_which_names_that_file_and_leaves_all_of_them(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, max_rejected=1)
+        with (
+            the_second_gets(sandbox, Fault.ROWS_LOST),
+            pytest.raises(UploadRowsRejected, match=r"contacts-00002\.csv.*3 accepted, 2 rejected of 5 rows"),
+        ):
+            run(task)
+        assert len(keys(s3, bucket)) == 2
+
+    def test_a_file_of_which_no_row_was_accepted_fails_the_task_and_stays(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        with (
+            the_second_gets(sandbox, Fault.ALL_ROWS_REJECTED),
+            pytest.raises(UploadRowsRejected, match=r"contacts-00002\.csv.*0 accepted, 5 rejected of 5 rows"),
+        ):
+            run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True))
+        assert len(keys(s3, bucket)) == 2
+
+    def test_rows_of_which_the_pingback_does_not_speak_count_as_rejected_and_are_a_warning(
+        self, sandbox: SandboxServer, bucket: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sandbox.faults = frozenset({Fault.ROWS_LOST})
+        ti = FakeTaskInstance()
+        result = run(from_sql(bucket, wait_for_completion=True), ti)
+        assert (result["rows"], result["accepted"], result["rejected"]) == (10, 5, 5)
+        assert [(one["rows"], one["accepted"], one["rejected"]) for one in ti.xcoms["summaries"]] == [(10, 5, 5)]
+        assert "5 accepted, 5 rejected of 10 rows" in caplog.text
+
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_numbers_that_nobody_named_are_none_and_not_zero(
+        self, sandbox: SandboxServer, bucket: str, waits: bool
+    ) -> None:
+        with the_second_gets(sandbox, Fault.NO_COUNTS):
+            result = run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=waits, max_rejected=0))
+        assert (result["rows"], result["accepted"], result["rejected"]) == (10, None, None)
+        assert [file["accepted"] for file in result["files"]] == ([5, None] if waits else [None, None])
+
     def test_a_retry_goes_on_with_the_staged_files_and_does_not_ask_the_database_again(
         self, sandbox: SandboxServer, postgres: PostgresServer, bucket: str
     ) -> None:
@@ -490,7 +570,7 @@ class TestSqlToSmartech:
         self, sandbox: SandboxServer, s3: Any, bucket: str, lost: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         task = from_sql(bucket, max_rows_per_file=4)
-        with crashing(UploadStore, "staging_completed", after=True):
+        with crashing(UploadStore, "create", after=False):
             run(task)
         for key in keys(s3, bucket)[:lost]:
             s3.delete_object(Bucket=bucket, Key=key)
@@ -535,7 +615,7 @@ class TestSqlToSmartech:
         assert (len(submitted(sandbox)), len(keys(s3, bucket))) == (1, 1)
 
     def test_another_query_in_a_retry_is_asked(self, sandbox: SandboxServer, bucket: str) -> None:
-        with crashing(UploadStore, "staging_completed", after=True):
+        with crashing(UploadStore, "create", after=False):
             run(from_sql(bucket))
         result = run(from_sql(bucket, sql=QUERY.replace("10", "3")), FakeTaskInstance(try_number=2))
         assert result["rows"] == 3
@@ -1003,6 +1083,99 @@ class TestStaging:
         upload.complete()
         assert max(held) <= multipart.UNDER_WAY
         assert s3.head_object(Bucket=bucket, Key="x")["ContentLength"] == 12 * multipart.PART
+
+
+class TestRounds:
+    """What becomes of the files that the tries and rounds of a task have staged."""
+
+    def test_a_staging_is_kept_before_its_first_file(
+        self, sandbox: SandboxServer, store: UploadStore, s3: Any, bucket: str
+    ) -> None:
+        with crashing(multipart.MultipartUpload, "__init__", after=False):
+            run(from_sql(bucket))
+        (staging,) = store.stagings(task_try(context()))
+        assert (staging.bucket, staging.complete, keys(s3, bucket)) == (bucket, None, [])
+        assert staging.folder.startswith("staged/")
+
+    @pytest.mark.parametrize("second", [{"try_number": 2}, {"try_number": 2, "max_tries": 3}])
+    def test_what_a_task_left_that_was_killed_between_two_files_is_removed_by_the_next_try(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, second: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=4)
+        with monkeypatch.context() as patch:
+            # Nothing tidies up after a SIGKILL.
+            patch.setattr(staging_area.StagingArea, "discard", lambda self: False)
+            with crashing(staging_area.StagingArea, "_close", after=True):
+                run(task)
+        (left,) = keys(s3, bucket)
+        result = run(task, FakeTaskInstance(**second))
+        assert left not in keys(s3, bucket)
+        assert keys(s3, bucket) == [file["key"] for file in result["files"]]
+
+    @pytest.mark.parametrize("delete_staged", ["on_success", "always"])
+    def test_after_a_failure_a_clearing_and_a_success_no_file_is_left(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, delete_staged: Any
+    ) -> None:
+        task = from_sql(bucket, wait_for_completion=True, delete_staged=delete_staged)
+        sandbox.fail_next(Fault.STATUS_FAILED)
+        with pytest.raises(UploadFailed):
+            run(task, FakeTaskInstance(max_tries=0))
+        run(task, FakeTaskInstance(try_number=2, max_tries=1))
+        assert keys(s3, bucket) == []
+
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_after_a_retry_with_a_corrected_query_the_first_try_s_file_is_gone(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, waits: bool
+    ) -> None:
+        with crashing(UploadStore, "create", after=False):
+            run(from_sql(bucket, wait_for_completion=waits))
+        (left,) = keys(s3, bucket)
+        corrected = from_sql(bucket, sql=QUERY.replace("10", "3"), wait_for_completion=waits)
+        result = run(corrected, FakeTaskInstance(try_number=2))
+        assert keys(s3, bucket) == ([] if waits else [result["files"][0]["key"]])
+        assert left != result["files"][0]["key"]
+
+    def test_never_leaves_what_was_sent_and_removes_what_never_was(
+        self, sandbox: SandboxServer, s3: Any, bucket: str
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, delete_staged="never")
+        with the_second_gets(sandbox, Fault.INVALID_KEY), pytest.raises(SmartechRefused):
+            run(task, FakeTaskInstance(max_tries=0))
+        sent, unsent = keys(s3, bucket)
+        result = run(task, FakeTaskInstance(try_number=2, max_tries=1))
+        left = keys(s3, bucket)
+        assert sent in left
+        assert unsent not in left
+        assert sorted(left) == sorted([sent, *(file["key"] for file in result["files"])])
+
+    def test_a_retry_goes_on_with_the_latest_try_s_files_although_its_clock_was_an_hour_behind(
+        self,
+        sandbox: SandboxServer,
+        postgres: PostgresServer,
+        s3: Any,
+        bucket: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        postgres.execute("CREATE SEQUENCE asked_by_clock")
+        sql = "SELECT nextval('asked_by_clock') || '@example.com' AS email FROM generate_series(1, 2) AS i"
+        with crashing(UploadStore, "create", after=False):
+            run(from_sql(bucket, sql=sql))
+        s3.delete_object(Bucket=bucket, Key=keys(s3, bucket)[0])
+        with monkeypatch.context() as patch, crashing(UploadStore, "create", after=False):
+            patch.setattr("airflow_provider_smartech.uploads.datetime", AnHourBehind)
+            run(from_sql(bucket, sql=sql), FakeTaskInstance(try_number=2))
+        result = run(from_sql(bucket, sql=sql), FakeTaskInstance(try_number=3))
+        assert [file["key"] for file in result["files"]] == keys(s3, bucket)
+        assert value(postgres, "SELECT last_value FROM asked_by_clock") == 4, "asked by the first two tries only"
+        postgres.execute("DROP SEQUENCE asked_by_clock")
+
+
+class AnHourBehind(datetime):
+    """The clock of a worker that goes wrong."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) - timedelta(hours=1)
 
 
 class TestDeletion:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +250,88 @@ def test_a_store_that_is_away_at_first_only_delays(store: UploadStore, monkeypat
         monkeypatch.setattr(Storage, "names", names)
 
     assert together(first_event(trigger(key)), come_back())[0]["event"] == "ended"
+
+
+def test_an_upload_with_many_pingbacks_delays_no_other_s_news_and_each_is_read_once(
+    s3_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
+    store = UploadStore(s3_folder)
+    many, other = created(store), created(store)
+    with ThreadPoolExecutor(16) as writers:
+        list(writers.map(lambda n: store.add_pingback(many, news({"status": "queued", "row": n})), range(300)))
+    told, files, read = threading.Event(), list[str](), Storage.read
+
+    def held(self: Storage, name: str) -> bytes | None:
+        if many in name and "pingback-" in name:
+            files.append(name)
+            # Until the other upload's news was told, or the test has failed.
+            told.wait(20)
+        return read(self, name)
+
+    monkeypatch.setattr(Storage, "read", held)
+
+    async def others() -> None:
+        await eventually_on_loop(lambda: bool(files))
+        await asyncio.to_thread(store.add_pingback, other, news({"status": "completed"}))
+        assert (await first_event(trigger(other)))["event"] == "ended"
+        assert len(files) == 1, "the first file of many is read all the time"
+        told.set()
+        await asyncio.to_thread(store.add_pingback, many, news({"status": "completed"}))
+
+    async def gather() -> Any:
+        return await asyncio.wait_for(asyncio.gather(first_event(trigger(many)), others()), 60)
+
+    assert asyncio.run(gather())[0]["event"] == "ended"
+    assert len(files) == len(set(files)) == 301
+
+
+@pytest.mark.parametrize("minutes", [-30, 30])
+def test_a_receiver_whose_clock_is_wrong_delays_nothing(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(minutes=minutes)
+
+    # Else each upload is looked at in turn as well.
+    monkeypatch.setattr(Poll, "_next_in_turn", lambda self: set())
+    keys = [created(store) for _ in range(3)]
+
+    async def ping() -> None:
+        for key in keys:
+            await turns()
+            with monkeypatch.context() as patch:
+                patch.setattr("airflow_provider_smartech.store.datetime", Wrong)
+                store.add_pingback(key, PingBack(payload={"status": "completed"}, at=Wrong.now(UTC)))
+
+    events = together(*(first_event(trigger(key)) for key in keys), ping())[:-1]
+    assert [event["event"] for event in events] == ["ended"] * 3
+
+
+def test_news_is_removed_after_a_while_when_every_triggerer_has_seen_it(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER", 1.0)
+    monkeypatch.setattr(Poll, "_next_in_turn", lambda self: set())
+    idle, keys = created(store), [created(store) for _ in range(5)]
+
+    async def wait() -> None:
+        # Another poll beside the first one is another triggerer.
+        first, second = Poll.shared(), Poll()
+        waits = [asyncio.create_task(poll.wait(key)) for poll in (first, second) for key in (idle, *keys)]
+        for key in keys:
+            await turns(2)
+            store.add_pingback(key, news({"status": "completed"}))
+        await eventually_on_loop(lambda: sum(one.done() for one in waits) == 10)
+        assert len(store.arrivals()) == 5, "a triggerer that is slow has yet to see them"
+        await eventually_on_loop(lambda: not store.arrivals())
+        for one in waits:
+            one.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    asyncio.run(wait())
 
 
 def test_news_without_an_arrival_is_found_in_the_end(store: UploadStore) -> None:

@@ -22,7 +22,7 @@ from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads import Answer, Conclusion, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import create_app
 from demo.files import FileServer
@@ -220,7 +220,7 @@ def test_an_upload_has_a_page_with_its_time_line_from_which_a_link_leads_to_its_
     page: Page, frame: FrameLocator
 ) -> None:
     completed = rows(frame).filter(has=frame.get_by_text("completed", exact=True)).first
-    task = completed.locator("td").nth(6).inner_text()
+    task = completed.locator("td").nth(8).inner_text()
     completed.locator(".id").click()
     expect(frame.locator(".timeline li")).to_have_count(4)
     told = frame.locator(".timeline li").all_inner_texts()
@@ -436,6 +436,35 @@ def test_all_uploads_of_a_task_are_listed_a_damaged_one_included(store: UploadSt
         shown = httpx.get(f"{server.url}/task/{task.instance()}").text
     assert [key in shown for key in keys] == [True, True, True]
     assert "unreadable" in shown
+
+
+def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_rows(store: UploadStore) -> None:
+    payload = {"status": "completed", "total": 1200, "accepted": 1000, "rejected": 200}
+    for number, name in enumerate(("retail", "travel")):
+        key = f"2026010{number + 1}T000000-{number:040x}"
+        fields = {"path": f"https://x.example.com/{name}.csv", "account": name, "account_name": name}
+        fields |= {"idc": "in", "listid": 33}
+        store.create(Record.model_validate({"key": key, "smartech_conn_id": "c", "tracked": True, **fields}))
+        store.answered(key, Answer(outcome="accepted", requestid="r1"))
+        store.add_pingback(key, PingBack(payload=payload))
+    store.concluded(key, Conclusion(pingbacks=tuple(one.name for one in store.read(key).pingbacks)))
+    store.add_pingback(key, PingBack(payload={"status": "failed"}))
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        found = httpx.get(f"{server.url}/requestid?requestid=r1").text
+        one = httpx.get(f"{server.url}/{key}").text
+    retail, travel = [row for row in found.split("<tr>") if ".csv" in row]
+    if "retail" not in retail:
+        retail, travel = travel, retail
+    for row, name in ((retail, "retail"), (travel, "travel")):
+        assert f"India, {name}" in row
+        assert re.findall(r'<td class="number">([^<]*)', row)[:3] == ["1,200", "1,000", "200"]
+        assert "with rejected rows" in row
+    assert "contradicted" not in retail
+    for shown in (travel, one):
+        assert "contradicted" in shown
+    assert "completed: 1,000 accepted, 200 rejected of 1,200 rows; its ping-backs contradict each other" in one
 
 
 @pytest.mark.parametrize("path", ["", "chart.svg", f"20260101T000000-{'a' * 40}"])

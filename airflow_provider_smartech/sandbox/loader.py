@@ -30,20 +30,24 @@ class Load:
     rejected: int = 0
 
 
-def load(state: State, path: str, listid: int | None, primary_key: str, reject_every: int = 0) -> Load:
+def load(
+    state: State, path: str, listid: int | None, primary_key: str, reject_every: int = 0, lose_every: int = 0
+) -> Load:
     """Fetch the CSV at this URL and upsert its contacts.
 
     A row with another number of fields than the header, or without a primary key, is rejected, and so is each
-    ``reject_every``-th one.
+    ``reject_every``-th one. Each ``lose_every``-th one is neither loaded nor counted.
 
     :raises LoadError: the file cannot be fetched, is not UTF-8, or its header is not usable.
     """
     done = Load()
     batch: dict[str, dict[str, str]] = {}
     try:
-        for header, row in _rows(path):
+        for number, (header, row) in enumerate(_rows(path), 1):
             if primary_key not in header:
                 raise LoadError(f"no column {primary_key}")
+            if lose_every and number % lose_every == 0:
+                continue
             done.total += 1
             contact = dict(zip(header, row, strict=False))
             rejected = len(row) != len(header) or not contact[primary_key].strip()

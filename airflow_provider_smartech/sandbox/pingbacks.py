@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 
@@ -13,17 +14,35 @@ from airflow_provider_smartech.sandbox.loader import Load
 
 SECONDS = 30
 UNREADABLE = b"\xff\xfe\x00 no status in here \x9c"
+# What faults put into the last ping-back.
+CHANGES: dict[Fault, dict[str, Any]] = {
+    Fault.PINGBACK_FOREIGN: {"requestid": "f" * 32},
+    Fault.PINGBACK_ERROR: {"error": "the file was not read to its end"},
+    Fault.PINGBACK_UNSUCCESSFUL: {"success": False},
+    Fault.STATUS_OBJECT: {"status": {"state": "completed", "failed": 2}},
+}
 
 
-def payload(requestid: str, load: Load, reason: str | None, faults: Collection[Fault]) -> dict[str, Any]:
-    """Return what the last ping-back of an upload says."""
-    status = "completed"
+def status(reason: str | None, faults: Collection[Fault]) -> str:
+    """Return the word for how an upload ended; ``reason`` is why it failed, if it did."""
     if reason or Fault.STATUS_FAILED in faults:
-        status, reason = "failed", reason or "requested by the fault"
-    elif Fault.STATUS_UNKNOWN in faults:
-        status = "hibernating"
-    said = {"requestid": requestid, "status": status, **asdict(load)}
-    return said | {"reason": reason} if reason else said
+        return "failed"
+    return "hibernating" if Fault.STATUS_UNKNOWN in faults else "completed"
+
+
+def payload(requestid: str | int, load: Load, reason: str | None, faults: Collection[Fault]) -> dict[str, Any]:
+    """Return what the last ping-back of an upload says."""
+    if Fault.PINGBACK_ECHO in faults:
+        return {"result": "Success", "requestid": requestid}
+    word = status(reason, faults)
+    said = {"requestid": requestid, "status": word}
+    if Fault.NO_COUNTS not in faults:
+        said |= asdict(load)
+    if word == "failed":
+        said["reason"] = reason or "requested by the fault"
+    for fault, change in CHANGES.items():
+        said |= change if fault in faults else {}
+    return said
 
 
 def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
@@ -31,6 +50,8 @@ def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
     try:
         if Fault.PINGBACK_UNREADABLE in faults:
             answer = requests.post(callback, data=UNREADABLE, timeout=SECONDS)
+        elif Fault.PINGBACK_IN_QUERY in faults and not isinstance(said, bytes):
+            answer = requests.post(f"{callback}?{urlencode(said)}", timeout=SECONDS)
         elif isinstance(said, bytes) or Fault.PINGBACK_FORM in faults:
             answer = requests.post(callback, data=said, timeout=SECONDS)
         else:

@@ -7,7 +7,7 @@ import socket
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from airflow_provider_smartech.sandbox.loader import Load, LoadError, load
 from airflow_provider_smartech.sandbox.state import State
 
 REJECT_EVERY = 10
+LOSE_EVERY = 2
 
 
 class SandboxServer:
@@ -129,7 +130,8 @@ class SandboxServer:
 
     def accept(self, request: UploadRequest, faults: frozenset[Fault]) -> str:
         """Take an upload, load it in the background and return its requestid."""
-        requestid = self._new_requestid()
+        numeric = Fault.NUMERIC_REQUESTID in faults
+        requestid = str(uuid.uuid4().int % 10**15) if numeric else self._new_requestid()
         self._callbacks[requestid] = request.callback
         self.state.add_upload(requestid, without_queries(request.path), request.listid, request.in_query)
         job = threading.Thread(target=self._load, args=(requestid, request, faults), name=f"load-{requestid}")
@@ -168,25 +170,35 @@ class SandboxServer:
         return answer
 
     def _load(self, requestid: str, request: UploadRequest, faults: frozenset[Fault]) -> None:
+        named = shown(requestid, faults)
         if Fault.STATUS_IN_PROGRESS in faults:
-            self._ping(requestid, request, {"requestid": requestid, "status": "in progress"}, faults)
+            self._ping(requestid, request, {"requestid": named, "status": "in progress"}, faults)
         done, reason = Load(), None
         try:
-            every = REJECT_EVERY if Fault.ROWS_REJECTED in faults else 0
-            done = load(self.state, request.path, request.listid, self.primary_key, every)
+            reject = 1 if Fault.ALL_ROWS_REJECTED in faults else REJECT_EVERY if Fault.ROWS_REJECTED in faults else 0
+            lose = LOSE_EVERY if Fault.ROWS_LOST in faults else 0
+            done = load(self.state, request.path, request.listid, self.primary_key, reject, lose)
         except LoadError as error:
             reason = str(error)
-        said = pingbacks.payload(requestid, done, reason, faults)
         numbers = {"total": done.total, "accepted": done.accepted, "rejected": done.rejected}
-        self.state.set_upload(requestid, state=said["status"], reason=reason, **numbers)
+        self.state.set_upload(requestid, state=pingbacks.status(reason, faults), reason=reason, **numbers)
         if Fault.PINGBACK_LATE in faults:
             self._released.wait(self.late_seconds)
         if not self._stopping.is_set() and Fault.NO_PINGBACK not in faults:
-            self._ping(requestid, request, said, faults)
-            if Fault.PINGBACK_TWICE in faults:
-                self._ping(requestid, request, said, faults)
+            self._ping_at_the_end(requestid, request, pingbacks.payload(named, done, reason, faults), faults)
 
-    def _ping(self, requestid: str, request: UploadRequest, said: dict[str, Any], faults: frozenset[Fault]) -> None:
+    def _ping_at_the_end(
+        self, requestid: str, request: UploadRequest, said: dict[str, Any], faults: frozenset[Fault]
+    ) -> None:
+        if Fault.PINGBACK_EMPTY in faults:
+            self._ping(requestid, request, b"", faults)
+        self._ping(requestid, request, said, faults)
+        if Fault.PINGBACK_TWICE in faults:
+            self._ping(requestid, request, said, faults)
+        if Fault.PINGBACK_CONTRADICTED in faults:
+            self._ping(requestid, request, said | {"status": "failed"}, faults)
+
+    def _ping(self, requestid: str, request: UploadRequest, said: Any, faults: frozenset[Fault]) -> None:
         if not request.callback:
             return
         repeats = 0 if Fault.PINGBACK_ONCE in faults else self.repeats
@@ -195,6 +207,11 @@ class SandboxServer:
             self.state.add_pingback(requestid, answer)
             if not left or not pingbacks.may_be_taken_later(answer) or self._stopping.wait(self.repeat_seconds):
                 return
+
+
+def shown(requestid: str, faults: Collection[Fault]) -> str | int:
+    """Return a requestid as JSON has it."""
+    return int(requestid) if Fault.NUMERIC_REQUESTID in faults else requestid
 
 
 class _Server(ThreadingHTTPServer):
@@ -252,7 +269,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._cut()
         if Fault.ANSWER_LATE in faults:
             sandbox.hang()
-        answer = {"requestid": requestid, "result": "Success"}
+        if Fault.ANSWER_CONFLICT in faults:
+            return self._json(409, {"result": "already in progress"})
+        result = "Request accepted" if Fault.ANSWER_UNKNOWN_WORD in faults else "Success"
+        answer = {"requestid": shown(requestid, faults), "result": result}
         if Fault.NO_REQUESTID in faults:
             del answer["requestid"]
         return self._json(200, answer)
