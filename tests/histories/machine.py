@@ -24,7 +24,8 @@ from tests.tasks import FakeTaskInstance, context
 
 ANSWERS = (
     *(Fault.ERROR_500, Fault.HTML, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.NO_REQUESTID, Fault.INVALID_KEY),
-    *(Fault.INVALID_KEY_401, Fault.PINGBACK_FIRST),
+    *(Fault.INVALID_KEY_401, Fault.PINGBACK_FIRST, Fault.ANSWER_UNKNOWN_WORD, Fault.ANSWER_CONFLICT),
+    Fault.NUMERIC_REQUESTID,
 )
 # Most tries get a plain answer and have no trouble, or a history would never get anywhere.
 answers = st.sampled_from([*[None] * 24, *ANSWERS])
@@ -74,6 +75,11 @@ class Sent:
         """Whether all that was said of it says that nothing was loaded."""
         said = [kind for kind in self.pinged if kind.says != "nothing"]
         return bool(said) and all(kind.surely_failed for kind in said)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something was said of its end."""
+        return any(kind.says != "nothing" for kind in self.pinged)
 
     def by_rows(self, history: History) -> bool:
         """Whether so many rows were rejected that it counts as failed."""
@@ -235,7 +241,8 @@ class History(RuleBasedStateMachine):
             "timeout": 0 if waits == "itself" else 3600,
         }
         if self.choices["kind"] == "hosted":
-            path = f"{self.world.hosted}/{self.version}.csv?token=s3cr3t-of-the-link"
+            signature = f"X-Amz-Signature=s3cr3t-of-the-link-{self.try_number}"
+            path = f"{self.world.hosted}/contacts.csv?token={self.version}&{signature}"
             return SmartechBulkUploadOperator(path=path, **arguments)
         return SqlToSmartechOperator(
             sql=f"SELECT email AS EMAIL FROM {self.version} ORDER BY 1",
@@ -292,6 +299,7 @@ class History(RuleBasedStateMachine):
             for sent in self.sent:
                 if sent.taken == taken:
                     sent.pinged.append(KINDS["completed"])
+        self.world.pinged_meanwhile.clear()
 
     def _keep(self, done: Try) -> None:
         promises.ends_as_it_should(done)

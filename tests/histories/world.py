@@ -36,8 +36,8 @@ from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads import key_of
-from demo.files import FileServer
 from tests.histories.files import Crash, FlakyFiles
+from tests.histories.hosted import HostedByToken
 from tests.histories.pingbacks import message
 from tests.servers import ReceiverServer
 from tests.tasks import FakeTaskInstance, context, rebuilt, run_trigger
@@ -119,10 +119,8 @@ class World:
         self.store = UploadStore.configured()
         folder = Path(enter(tempfile.TemporaryDirectory(prefix="smartech-histories-")))
         self.contacts = {version: [f"{version}-{n}@contacts.example" for n in range(ROWS)] for version in VERSIONS}
-        for version, emails in self.contacts.items():
-            (folder / f"{version}.csv").write_text("EMAIL\n" + "".join(f"{email}\n" for email in emails), "utf-8")
         self._fill_warehouse(folder / "warehouse.db")
-        self.hosted = enter(FileServer(folder)).url
+        self.hosted = enter(HostedByToken(self.contacts)).url
         self.keys = [f"4p1k3y-of-account-{n}" for n in range(len(IDCS))]
         self.sandboxes = [
             enter(SandboxServer(api_key=key, new_requestid=partial(self._new_requestid, n)))
@@ -282,7 +280,7 @@ class World:
     @contextmanager
     def _in(self, trouble: Trouble | None) -> Iterator[None]:
         """Let this happen meanwhile."""
-        self._dead, self._s3_calls, self.pinged_meanwhile = False, 0, list[Taken]()
+        self._dead, self._s3_calls = False, 0
         self._trouble = trouble
         self.files.follow(self._store_call)
         try:
