@@ -315,11 +315,13 @@ class SqlToSmartechOperator(_S3Operator):
 
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> dict[str, Any]:
         """Remove the staged files if that is wanted, and return what was uploaded."""
-        staging = self._staging(submission)
+        stagings = submission.store.stagings(submission.task)
+        # Not by the query, which may have been changed while the task was deferred.
+        staging = next((one for one in stagings if one.holds(uploads[0])), None)
         if staging is None:
             raise UploadStoreError("The upload store has lost what this task staged; its uploads were submitted.")
         if self.delete_staged != "never":
-            for one in submission.store.stagings(submission.task):
+            for one in stagings:
                 self._remove(submission.store, one)
         counted = summaries or [dict.fromkeys(COUNTED)] * len(uploads)
         files = [
@@ -469,7 +471,7 @@ class SqlToSmartechOperator(_S3Operator):
     def _sent(self, store: UploadStore, task: TaskTry, staging: Staging) -> list[Upload]:
         """Return the uploads of a staging's files."""
         parts = takewhile(bool, (store.of_task(task.for_part(part)) for part in count()))
-        return [upload for uploads in parts for upload in uploads if f"/{staging.token}/" in upload.record.path]
+        return [upload for uploads in parts for upload in uploads if staging.holds(upload)]
 
     def _remove(self, store: UploadStore, staging: Staging, spare: Collection[str] = ()) -> None:
         from airflow_provider_smartech.staging_area import remove_folder

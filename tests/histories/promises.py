@@ -45,12 +45,14 @@ def ends_as_it_should(done: Try) -> None:
 def is_green_for_good(history: History, done: Try) -> None:
     """A task is green only by uploads of its own file, to its account, in its own run and round, that are loaded."""
     named = done.value["requestids"] if isinstance(done.value, dict) else [done.value]
-    found = history.by_requestids(history.account, named)
+    # The connection and the file may have changed since, while the task was deferred.
+    account, version = history.started
+    found = history.by_requestids(account, named)
     if len(found) < len(named) and history.forgotten:
         return
     assert len(found) == len(named), f"green by {named}, of which the sandbox knows {found}"
     for sent in found:
-        assert sent.version == history.version, "green by another file's upload"
+        assert sent.version == version, "green by another file's upload"
         assert sent.run == history.run_number, "green by the upload of a DAG run that was deleted"
         assert sent.handed_over in (None, history.round), "green without sending, although it was cleared to send again"
         sent.handed_over = history.round
