@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from demo.files import HandlerServer
 
-class HostedByToken:
-    """Serves the contacts of each token as a CSV, whatever the path; a context manager."""
+
+class HostedByToken(HandlerServer):
+    """Serves the contacts of each token as a CSV, whatever the path."""
 
     def __init__(self, contacts: dict[str, list[str]]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.contacts = contacts  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="hosted")
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(partial(_Handler, contacts))
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, contacts: dict[str, list[str]], *arguments: Any) -> None:
+        self._contacts = contacts
+        # The base class serves at once.
+        super().__init__(*arguments)
+
     def do_GET(self) -> None:
-        token = parse_qs(urlsplit(self.path).query)["token"][0]
-        emails = self.server.contacts[token]  # type: ignore[attr-defined]
+        emails = self._contacts[parse_qs(urlsplit(self.path).query)["token"][0]]
         content = "".join(f"{line}\n" for line in ["EMAIL", *emails]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
