@@ -7,6 +7,7 @@ DIST ?=
 PYTHON ?= python3
 CHROMIUM ?= chromium
 UPLOADS ?= 300
+HISTORIES ?= 10000
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(DIST),-dist)
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -20,7 +21,7 @@ APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests run in there can only import the installed one.
 UNPACKED := build/sdist
 
-.PHONY: demo test check build cluster test-cluster soak bench screenshots chromium redis docker-compose format clean
+.PHONY: demo test check build cluster test-cluster soak simulate bench screenshots chromium redis docker-compose format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -43,6 +44,9 @@ test-cluster: $(INSTALLED) redis docker-compose ## run the example DAGs and the 
 
 soak: $(INSTALLED) redis ## upload on such a cluster while it breaks at random, and balance the books; UPLOADS=300 SEED=1
 	@$(BIN)/python -m cluster.soak --uploads $(UPLOADS) $(if $(SEED),--seed $(SEED))
+
+simulate: $(INSTALLED) ## run random histories of tasks, and see what must hold in each; HISTORIES=10000 SEED=1
+	@$(BIN)/python -m tests.histories --histories $(HISTORIES) $(if $(SEED),--seed $(SEED))
 
 bench: $(INSTALLED) ## measure everything; writes bench/*.md and .png
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group bench

@@ -12,12 +12,16 @@ from airflow_provider_smartech.payloads import read_json
 from airflow_provider_smartech.redaction import scrub, scrub_json
 
 # Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
+# Further on in a text, a mere "key" may be that of the contacts.
 REFUSED_KEY = re.compile(
-    r"\b(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) (api[ _-]?)?key\b"
+    r"(\b(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) api[ _-]?"
+    r"|^\s*(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) )key\b"
     r"|\bapi[ _-]?key (is )?(invalid|wrong|incorrect|unknown|missing|expired|inactive|required|not)\b",
     re.IGNORECASE,
 )
-DOUBTFUL = re.compile(r"api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
+DOUBTFUL = re.compile(r"\bkey\b|api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
+# What HTTP defines as "not with this request". Others, such as 408, 409 and 425, may come although an upload runs.
+REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431})
 
 EXCERPT = 500
 
@@ -52,22 +56,34 @@ class Answer:
         """
         if self.http_status == 429:
             raise SmartechThrottled("Smartech takes no more requests at the moment; try later", **self._seen)
-        if 400 <= self.http_status < 500 and self.http_status != 408:
+        if 200 <= self.http_status < 300 and self._says_success and self._requestid:
+            return self._requestid
+        if self._refuses:
             raise SmartechRefused(
                 "Smartech refused the upload; check the API key, the IDC and the parameters", **self._seen
             )
-        if not 200 <= self.http_status < 300 or not isinstance(self.result, str):
-            raise SmartechOutcomeUnknown(
-                "Smartech's answer cannot be understood; look in its panel whether the upload runs", **self._seen
-            )
-        if self.result.strip().lower() != "success":
-            raise SmartechRefused("Smartech refused the upload", **self._seen)
-        requestid = self.fields.get("requestid")
-        if not isinstance(requestid, str) or not requestid.strip():
-            raise SmartechOutcomeUnknown(
-                "Smartech answered Success without a requestid; look in its panel whether the upload runs", **self._seen
-            )
-        return requestid.strip()
+        raise SmartechOutcomeUnknown(
+            "Smartech's answer says neither yes nor no; look in its panel whether the upload runs", **self._seen
+        )
+
+    @property
+    def _says_success(self) -> bool:
+        return isinstance(self.result, str) and self.result.strip().lower() == "success"
+
+    @property
+    def _requestid(self) -> str:
+        value = self.fields.get("requestid")
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return str(value)
+        return value.strip() if isinstance(value, str) else ""
+
+    @property
+    def _refuses(self) -> bool:
+        """Whether this is unmistakably a no: what counts as one is sent again without a warning."""
+        if self._says_success or self.fields.get("requestid"):
+            return False
+        of_the_key = isinstance(self.result, str) and bool(REFUSED_KEY.search(self.result))
+        return self.http_status in REFUSALS or (of_the_key and self.http_status // 100 in (2, 4))
 
     def says_of_the_key(self, host: str) -> tuple[bool, str]:
         """Read it as the answer to a request without a file: whether the key is not refused, and what was seen."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -25,10 +28,35 @@ def ask(
     :param form: the body.
     :param secrets: what the answer may repeat, and nobody may see.
     :param connect_timeout: seconds for reaching Smartech.
-    :param read_timeout: seconds for Smartech's whole answer.
+    :param read_timeout: seconds for Smartech's whole answer. Longer than both together it never takes.
     :raises SmartechNotReached: nothing was sent.
-    :raises SmartechOutcomeUnknown: it was sent, but no answer came.
+    :raises SmartechOutcomeUnknown: it was sent, or may have been, but no answer came.
     """
+    answered: Future[Answer] = Future()
+    # In a thread, because nothing bounds the headers: requests' time-out begins anew with every byte of them. As a
+    # daemon, because one that is given up must not keep the process.
+    arguments = (answered, account, form, secrets, connect_timeout, read_timeout)
+    Thread(target=_answer, args=arguments, daemon=True, name="smartech-request").start()
+    wait([answered], connect_timeout + read_timeout)
+    if not answered.done():
+        # Not even "nothing was sent" is sure: whatever it hangs in, the thread goes on.
+        raise SmartechOutcomeUnknown(
+            f"No answer of {urlsplit(account.url).hostname} came in time, and the upload may have been sent; look in "
+            "Smartech's panel whether it runs"
+        )
+    return answered.result()
+
+
+def _answer(answered: Future[Answer], *request: Any) -> None:
+    try:
+        answered.set_result(_request(*request))
+    except BaseException as error:  # noqa: BLE001 - the caller raises it
+        answered.set_exception(error)
+
+
+def _request(
+    account: Account, form: Mapping[str, str], secrets: Sequence[str], connect_timeout: float, read_timeout: float
+) -> Answer:
     failure: SmartechError
     try:
         with requests.Session() as session:
@@ -53,7 +81,7 @@ def ask(
 
 
 def _read(response: requests.Response, seconds: float) -> str:
-    """Read a bounded answer in bounded time: requests' own time-out begins anew with every byte."""
+    """Read a bounded answer in bounded time."""
     deadline = time.monotonic() + seconds
     body = b""
     for chunk in response.iter_content(1024):

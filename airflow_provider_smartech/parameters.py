@@ -13,11 +13,19 @@ from pydantic import SecretStr
 from airflow_provider_smartech.errors import SmartechInvalidParameter
 from airflow_provider_smartech.redaction import SHORTEST_SECRET_VALUE, SecretUrl, without_queries
 
-# What a link is signed with on Amazon's, Google's and Azure's storages, CloudFront included: new for every try.
-_SIGNATURE_PARAMETER = re.compile(
-    r"x-(amz|goog)-.*|signature|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid|"
-    r"s[iepvrt]|sig|spr|sip|ske|sko|sks|skt|skv|skoid|sktid|token",
-    re.IGNORECASE,
+# How links are signed, newly for every try: the parameters that show a scheme, and those that it adds. The same names
+# in other links, such as "token", may say which file it is.
+_SIGNATURES = (
+    # Amazon's version 4, Google's, Amazon's version 2, Google's.
+    ({"x-amz-signature"}, r"x-amz-.*"),
+    ({"x-goog-signature"}, r"x-goog-.*"),
+    ({"signature", "awsaccesskeyid", "expires"}, r"signature|awsaccesskeyid|expires|x-amz-security-token"),
+    ({"signature", "googleaccessid", "expires"}, r"signature|googleaccessid|expires"),
+    # CloudFront's.
+    ({"signature", "key-pair-id", "expires"}, r"signature|key-pair-id|expires"),
+    ({"signature", "key-pair-id", "policy"}, r"signature|key-pair-id|policy"),
+    # Azure's.
+    ({"sig", "sv"}, r"sig|s[veptri]|ss|srt|spr|sip|ske|sko|sks|skt|skv|skoid|sktid|sdd|ses|saoid|suoid|scid"),
 )
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>.]+")
 
@@ -80,13 +88,20 @@ class BulkUploadParameters:
 
     def fingerprint(self) -> str:
         """Return a hash of what makes it this upload: the file, whatever its signature, and the list."""
-        parts = urlsplit(self.path.get_secret_value())
-        query = sorted(pair for pair in parse_qsl(parts.query) if not _SIGNATURE_PARAMETER.fullmatch(pair[0]))
+        query = sorted(_unsigned(urlsplit(self.path.get_secret_value()).query))
         text = json.dumps([str(self.path), query, self.listid])
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(path={str(self.path)!r}, listid={self.listid})"
+
+
+def _unsigned(query: str) -> list[tuple[str, str]]:
+    """Return a query's parameters without those by which the link is signed."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = {name.lower() for name, value in pairs if value}
+    added = "|".join(adds for shown_by, adds in _SIGNATURES if shown_by <= given)
+    return [pair for pair in pairs if not re.fullmatch(added, pair[0], re.IGNORECASE)] if added else pairs
 
 
 def _url(parameter: str, value: str | SecretUrl | SecretStr, meaning: str) -> str:

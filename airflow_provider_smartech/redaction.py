@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
@@ -15,13 +17,64 @@ HIDDEN = "***"
 # Short values ("us-east-1", "86400") are ordinary words, and hiding them would make every log unreadable.
 SHORTEST_SECRET_VALUE = 16
 
-# Whole URLs, plain, percent-encoded or with the escapes of JSON; they are cut afterwards, so that a hostile text costs
-# linear time.
-_URL = re.compile(
-    r"https?(?::(?:\\?/){2}|(?P<encoded>(?:%3A|:)%2F%2F|%3A//))(?(encoded)[^\s\"<>&]*|[^\s\"<>]*)", re.IGNORECASE
+
+def _written(character: str) -> str:
+    """Return a pattern for a character as it is, percent-encoded however often, or as JSON's escape."""
+    code = f"{ord(character):02x}"
+    return rf"(?:{re.escape(character)}|%(?:25)*{code}|(?:\\|%(?:25)*5c)u00{code})"
+
+
+# Every pattern is bounded, or takes what it read with it, so that a hostile text costs linear time.
+_SLASH = re.compile(_written("/"), re.IGNORECASE)
+_EQUALS = re.compile(_written("="), re.IGNORECASE)
+_QUERY = re.compile(_written("?"), re.IGNORECASE)
+_RAW_QUERY = re.compile(r"\?")
+_END = re.compile(f"{_written('?')}|{_written('#')}", re.IGNORECASE)
+_ESCAPED_SLASH = rf"(?:(?:\\|%(?:25)*5c){{0,4}}{_written('/')})"
+_SCHEME = re.compile(rf"https?{_written(':')}{_ESCAPED_SLASH}{{2}}", re.IGNORECASE)
+# In the address of an object, such as s3://bucket/key, an encoded "?" is one of the key.
+_STORAGE = re.compile(r"(?!http)[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
+_LOGIN = re.compile(rf"({_SCHEME.pattern})(?:(?!{_written('/')}|{_written('@')})\S)*+{_written('@')}", re.IGNORECASE)
+# What may be or hold a link: a value of a form that is encoded as a whole, so that the next is kept; any word.
+_ENCODED_WORD = re.compile(r"(?<![^\s\"<>&=])[^\s\"<>&=/?]++(?![=/?])")
+_WORD = re.compile(r"[^\s\"<>]+")
+
+# The names of what is secret: whatever the value is, and where it is long enough to be a secret.
+_SURE = (
+    r"api[ _-]?key|x-(?:amz|goog)-[a-z0-9-]{1,40}|awsaccesskeyid|googleaccessid|key-pair-id|signature"
+    r"|(?:(?<![a-z0-9])|(?<=[%05][0-9a-f]{2}))(?:sig|policy)"
 )
-_END = re.compile(r"[?#]|%3F|%23|\\u003f|\\u0023", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/@]*@")
+_LIKELY = r"token|secret|password|passwd|pwd|credentials?|auth|authorization|session"
+
+
+@cache
+def _name(names: str) -> re.Pattern[str]:
+    """Return a pattern for a text that ends in a name."""
+    return re.compile(rf"(?:{names})\s*\Z", re.IGNORECASE)
+
+
+# Compiled at the first use, because DAG files import this module and scrub nothing.
+@cache
+def _field(names: str, shortest: int) -> re.Pattern[str]:
+    """Return a pattern for a name and its value, in a query, in JSON or in a header, encoded or not."""
+    blank, quote = r"\s{0,20}", r"\\{0,4}[\"']"
+    character = r"(?!%(?P=depth)(?:26|22))[^\s\"'<>&]"
+    long = rf"(?=[^\s\"'<>&]{{{SHORTEST_SECRET_VALUE}}})"
+    return re.compile(
+        rf"(?P<name>{names})"
+        rf"(?:(?P<quoted>{quote}{blank}:{blank}\")(?P<text>(?:\\.|[^\"\\]){{{shortest},}}+)"
+        rf"|(?P<sign>{blank}={blank}{quote}?|{quote}{blank}:{blank}(?:{quote})?|:{blank}(?:(?:bearer|basic)\s)?{long}"
+        rf"|%(?P<depth>(?:25)*)(?:3d|5cu003d|22%(?:25)*3a(?:%(?:25)*20)?(?:%(?:25)*22)?))"
+        rf"(?:{character}){{{shortest},}}+)",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+
+# What Amazon names credentials in requests and answers.
+_CREDENTIALS = re.compile("SecretAccessKey|SessionToken|Security-Token|WebIdentityToken|SAMLAssertion", re.IGNORECASE)
+
+# What writers of JSON escape although they need not, each its own choice of it.
+_NEEDLESS_ESCAPE = re.compile(r"\\u00(2[67bf]|3[c-f])", re.IGNORECASE)
 
 
 class SecretUrl:
@@ -57,30 +110,54 @@ class SecretUrl:
 
 
 def without_queries(text: str) -> str:
-    """Return the text with every URL in it cut before its query, percent-encoded URLs included."""
-    return _URL.sub(_cut, text)
+    """Return the text with every link in it cut before its query, whatever it is encoded as.
+
+    A link is a URL, or a path that has a query of names and values.
+    """
+    return _WORD.sub(_cut, _ENCODED_WORD.sub(_cut, text))
 
 
-def _cut(url: re.Match[str]) -> str:
-    return _LOGIN.sub("", _END.split(url[0], maxsplit=1)[0])
+def _cut(word: re.Match[str]) -> str:
+    text = word[0]
+    slash = _SLASH.search(text)
+    if slash is None:
+        return text
+    is_url = _SCHEME.search(text) is not None
+    query = _RAW_QUERY if _STORAGE.match(text) else _QUERY
+    end = (_END if is_url else query).search(text, slash.end())
+    if end and (is_url or _EQUALS.search(text, end.end())):
+        text = text[: end.start()]
+    return _LOGIN.sub(r"\1", text) if is_url else text
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with each secret, raw or percent-encoded, replaced, and without the queries of URLs."""
-    return _scrub(text, _all_forms(secrets))
+    """Return the text without these secrets, however encoded, and without what else is secret.
+
+    That is the queries of links, and the values of what has a secret's name.
+    """
+    return _scrub(text, _disguises(secrets))
 
 
 def _scrub(text: str, forms: Iterable[str]) -> str:
+    text = _NEEDLESS_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
+    lower = text.lower()
     for form in forms:
         # A pattern of its own for each secret takes long to compile, and is hardly ever needed.
-        if not text.isascii() or not form.isascii() or form.lower() in text.lower():
+        if not text.isascii() or not form.isascii() or form.lower() in lower:
             text = re.sub(re.escape(form), HIDDEN, text, flags=re.IGNORECASE)
-    return without_queries(text)
+            lower = text.lower()
+    text = without_queries(text)
+    text = _field(_SURE, 1).sub(_without_value, text)
+    return _field(_LIKELY, SHORTEST_SECRET_VALUE).sub(_without_value, text)
+
+
+def _without_value(field: re.Match[str]) -> str:
+    return f"{field['name']}{field['quoted'] or field['sign']}{HIDDEN}"
 
 
 def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
-    """Return a JSON value with every string in it, keys included, scrubbed."""
-    return _scrub_json(value, _all_forms(secrets))
+    """Return a JSON value with every string in it, keys included, scrubbed, and what is secret by its key hidden."""
+    return _scrub_json(value, _disguises(secrets))
 
 
 def _scrub_json(value: Any, forms: Sequence[str]) -> Any:
@@ -89,8 +166,19 @@ def _scrub_json(value: Any, forms: Sequence[str]) -> Any:
     if isinstance(value, list):
         return [_scrub_json(item, forms) for item in value]
     if isinstance(value, dict):
-        return gathered((_scrub(str(key), forms), _scrub_json(item, forms)) for key, item in value.items())
+        return gathered(
+            (_scrub(str(key), forms), HIDDEN if _is_secret(str(key), item) else _scrub_json(item, forms))
+            for key, item in value.items()
+        )
     return value
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return False
+    return bool(_name(_SURE).search(key)) or (
+        isinstance(value, str) and len(value) >= SHORTEST_SECRET_VALUE and bool(_name(_LIKELY).search(key))
+    )
 
 
 def hide_api_keys(record: logging.LogRecord) -> bool:
@@ -105,6 +193,16 @@ def hide_api_keys(record: logging.LogRecord) -> bool:
     return True
 
 
+def hide_values(record: logging.LogRecord) -> bool:
+    """Filter for a logger whose values are secrets: only what it says without any is shown."""
+    return not record.args
+
+
+def hide_credentials(record: logging.LogRecord) -> bool:
+    """Filter for a logger of requests to Amazon and answers: none with credentials is shown."""
+    return not _CREDENTIALS.search(record.getMessage())
+
+
 def mask(secrets: Iterable[str]) -> None:
     """Tell Airflow's secrets masker about each secret, raw and percent-encoded."""
     # Here, because the sandbox, which uses this module too, needs no Airflow.
@@ -115,9 +213,20 @@ def mask(secrets: Iterable[str]) -> None:
         mask_secret(form)
 
 
-def _all_forms(secrets: Iterable[str]) -> list[str]:
+def _disguises(secrets: Iterable[str]) -> list[str]:
     """Return what secrets may look like, the longer ones first."""
-    return [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
+    ordered = sorted(filter(None, secrets), key=len, reverse=True)
+    return [form for secret in ordered for form in sorted(_all_forms(secret), key=len, reverse=True)]
+
+
+def _all_forms(secret: str) -> set[str]:
+    """Return it percent-encoded up to three times, and in each way that a writer of JSON may escape it."""
+    forms = encoded = _forms(secret)
+    for _ in range(2):
+        encoded = {quote(form, safe=safe) for form in encoded for safe in ("", "/")}
+        forms = forms | encoded
+    escaped = {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
+    return forms | escaped | {form.replace("/", "\\/") for form in escaped}
 
 
 def _forms(secret: str) -> set[str]:

@@ -9,13 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError
-from airflow_provider_smartech.redaction import SecretUrl, mask
+from airflow_provider_smartech.redaction import SecretUrl, hide_credentials, hide_values, mask
 from airflow_provider_smartech.s3_errors import storage_errors
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 log = logging.getLogger(__name__)
+# The masker learns of these only afterwards: what is signed and the signature; temporary credentials as they come.
+logging.getLogger("botocore.auth").addFilter(hide_values)
+for part in ("botocore.endpoint", "botocore.parsers"):
+    logging.getLogger(part).addFilter(hide_credentials)
 
 UrlMode = Literal["presigned", "direct"]
 
@@ -65,10 +69,8 @@ class S3Links:
         return link
 
     def address(self, bucket: str, key: str) -> SecretUrl:
-        """Return the plain address of an object, without a signature."""
-        if self.url_mode == "direct":
-            return self._plain(bucket, key)
-        return SecretUrl(str(self._presigned(bucket, key)))
+        """Return the plain address of an object: its link without a signature. Nothing is signed for that."""
+        return self._plain(bucket, key)
 
     def _presigned(self, bucket: str, key: str) -> SecretUrl:
         where = {"Bucket": bucket, "Key": key}
@@ -80,14 +82,17 @@ class S3Links:
         return SecretUrl(url)
 
     def _plain(self, bucket: str, key: str) -> SecretUrl:
+        where = {"Bucket": bucket, "Key": key}
+        with storage_errors(where):
+            return SecretUrl(self._unsigning_client.generate_presigned_url("get_object", Params=where))
+
+    @cached_property
+    def _unsigning_client(self) -> Any:
         from botocore import UNSIGNED
         from botocore.config import Config
 
-        where = {"Bucket": bucket, "Key": key}
-        with storage_errors(where):
-            unsigned = self._hook.config.merge(Config(signature_version=UNSIGNED))
-            client = self._hook.get_client_type(region_name=self._hook.region_name, config=unsigned)
-            return SecretUrl(client.generate_presigned_url("get_object", Params=where))
+        unsigned = self._hook.config.merge(Config(signature_version=UNSIGNED))
+        return self._hook.get_client_type(region_name=self._hook.region_name, config=unsigned)
 
     @cached_property
     def _hook(self) -> S3Hook:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_smartech.uploads import Document, TaskTry
+from airflow_provider_smartech.uploads import Document, TaskTry, Upload
 
 
 class StagedFile(BaseModel):
@@ -44,10 +44,9 @@ class Staging(Document):
         """The folder, for people."""
         return f"s3://{self.bucket}/{self.folder}/"
 
-    @property
-    def token(self) -> str:
-        """The part of the folder that nobody can guess, and that no other folder has."""
-        return self.folder.rpartition("/")[2]
+    def holds(self, upload: Upload) -> bool:
+        """Whether an upload's file is in this folder: its last part is in no other folder's name."""
+        return f"/{self.folder.rpartition('/')[2]}/" in upload.record.path
 
     @property
     def files(self) -> tuple[StagedFile, ...]:

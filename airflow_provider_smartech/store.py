@@ -202,7 +202,7 @@ class UploadStore:
     def stagings(self, task: TaskTry) -> list[Staging]:
         """Return what the tries of this task instance have staged, the latest first."""
         folder = f"stagings/{task.instance()}"
-        names = set(self._storage.names(folder))
+        names = self._storage.names(folder)
         found = []
         for name in (name.removesuffix("-begun.json") for name in names if name.endswith("-begun.json")):
             complete = f"{name}-complete.json"

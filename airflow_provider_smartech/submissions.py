@@ -74,17 +74,16 @@ class Submission:
             raise _no_callback()
 
     def check_earlier(self) -> None:
-        """See whether something else than before may be sent at all.
+        """See whether something else than before may be sent at all, such as a query's rows of now.
 
-        :raises SmartechOutcomeUnknown: nothing is known of an earlier try's upload, and ``on_unknown_outcome`` is
-            ``fail``.
+        :raises SmartechOutcomeUnknown: an earlier upload may be loaded yet, and ``on_unknown_outcome`` is ``fail``.
         """
         for part in count():
             uploads = self.store.earlier(self.task.for_part(part))
             if not uploads:
                 return
             earlier = self._latest(uploads)
-            if earlier and self._is_unknown(earlier):
+            if earlier and (self._is_unknown(earlier) or self._is_open(earlier)):
                 self._decide_unknown(earlier)
 
     def _latest(self, uploads: Iterable[Upload]) -> Upload | None:
@@ -131,7 +130,7 @@ class Submission:
         if self._progress(earlier).surely_failed:
             log.warning("Upload %s of an earlier try failed; uploading anew.", earlier.requestid)
             return False
-        if any(one.reason == "handed over" and not self.task.retries(one.task) for one in earlier.handovers):
+        if self._was_handed_over(earlier):
             log.warning("Upload %s was handed over before the task was cleared; uploading anew.", earlier.requestid)
             return False
         if record.fingerprint != file.fingerprint() or record.idc != account.idc:
@@ -147,6 +146,14 @@ class Submission:
             self._decide_unknown(earlier)
             return False
         return True
+
+    def _was_handed_over(self, earlier: Upload) -> bool:
+        """Whether the task did its part for it, and was cleared since."""
+        return any(one.reason == "handed over" and not self.task.retries(one.task) for one in earlier.handovers)
+
+    def _is_open(self, earlier: Upload) -> bool:
+        """Whether nothing has been said of its end yet, and its task was not cleared to upload anew."""
+        return not self._progress(earlier).state.ended and not self._was_handed_over(earlier)
 
     def _is_unknown(self, earlier: Upload) -> bool:
         """Whether nobody knows if it was loaded: no clear answer came, or the wait for it was given up."""

@@ -8,13 +8,12 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowSkipException,
     TaskDeferred,
@@ -25,7 +24,6 @@ from airflow_provider_smartech import lineage
 from airflow_provider_smartech.assets import COUNTED, total
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
-    ContactsQueryFailed,
     ContactsWithoutKey,
     SmartechConfigurationError,
     SmartechOutcomeUnknown,
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.uploads import TaskTry, Upload
 
 log = logging.getLogger(__name__)
-
-# The classes of SQLSTATE for connections, permissions, names and syntax, resources, and the operator's intervention.
-STRUCTURAL = ("08", "28", "3D", "3F", "42", "53", "57")
 
 OnMissingKey = Literal["fail", "skip"]
 OnEmpty = Literal["skip", "fail", "submit"]
@@ -82,9 +77,14 @@ class _S3Operator(SmartechBaseOperator):
         self.url_validity = as_timedelta(url_validity)
         self.url_minimum_validity = as_timedelta(url_minimum_validity)
         # A wrong choice is an error when the DAG is read; the connection's id may still be a template.
-        self._links()
+        self._new_links()
 
+    @cached_property
     def _links(self) -> S3Links:
+        # Once for a task, because making clients of S3 takes long; it is first needed when the templates are rendered.
+        return self._new_links()
+
+    def _new_links(self) -> S3Links:
         return S3Links(
             aws_conn_id=self.aws_conn_id,
             url_mode=self.url_mode,
@@ -127,7 +127,7 @@ class S3ToSmartechOperator(_S3Operator):
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the object; its beginning is looked at before it is sent."""
-        links = self._links()
+        links = self._links
         return [
             HostedFile(
                 address=links.address(self.s3_bucket, self.s3_key),
@@ -189,7 +189,7 @@ class SqlToSmartechOperator(_S3Operator):
     :raises ContactsRefused: the query's columns or values cannot be uploaded.
     :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
     :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
-    :raises ContactsQueryFailed: the database stopped the query because of the data in it.
+    :raises ContactsQueryFailed: the database stopped the query while rows were read.
     :raises ContactsStorageError: S3 does not take the files.
     :raises SmartechConfigurationError: a connection is not of the right kind, or its credentials expire too soon.
     """
@@ -283,7 +283,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the staged files."""
-        links = self._links()
+        links = self._links
         earlier = self._staging(submission)
         if earlier and self._goes_on_with(earlier, submission, links):
             log.info("Going on with the %s file(s) that an earlier try has staged.", len(earlier.files))
@@ -315,11 +315,13 @@ class SqlToSmartechOperator(_S3Operator):
 
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> dict[str, Any]:
         """Remove the staged files if that is wanted, and return what was uploaded."""
-        staging = self._staging(submission)
+        stagings = submission.store.stagings(submission.task)
+        # Not by the query, which may have been changed while the task was deferred.
+        staging = next((one for one in stagings if one.holds(uploads[0])), None)
         if staging is None:
             raise UploadStoreError("The upload store has lost what this task staged; its uploads were submitted.")
         if self.delete_staged != "never":
-            for one in submission.store.stagings(submission.task):
+            for one in stagings:
                 self._remove(submission.store, one)
         counted = summaries or [dict.fromkeys(COUNTED)] * len(uploads)
         files = [
@@ -395,22 +397,10 @@ class SqlToSmartechOperator(_S3Operator):
             self._streaming = False
 
     def _stream(self, area: StagingArea) -> None:
-        from airflow_provider_smartech.extracts import extract_of
+        from airflow_provider_smartech.extracts import send
         from airflow_provider_smartech.extracts.extract import Query
 
-        failure = None
-        with extract_of(self._database()) as extract:
-            try:
-                extract.send(Query.of(self.sql, self.parameters), area)
-            except AirflowException:
-                raise
-            except Exception as error:
-                if _shows_no_data(error):
-                    raise
-                failure = ContactsQueryFailed(type(error).__name__, _sqlstate(error))
-        # Outside the handler: the driver's exception must not be chained.
-        if failure:
-            raise failure
+        send(self._database(), Query.of(self.sql, self.parameters), area)
 
     def _judge(self, area: StagingArea) -> None:
         rows = area.rows + area.missing_keys
@@ -481,7 +471,7 @@ class SqlToSmartechOperator(_S3Operator):
     def _sent(self, store: UploadStore, task: TaskTry, staging: Staging) -> list[Upload]:
         """Return the uploads of a staging's files."""
         parts = takewhile(bool, (store.of_task(task.for_part(part)) for part in count()))
-        return [upload for uploads in parts for upload in uploads if f"/{staging.token}/" in upload.record.path]
+        return [upload for uploads in parts for upload in uploads if staging.holds(upload)]
 
     def _remove(self, store: UploadStore, staging: Staging, spare: Collection[str] = ()) -> None:
         from airflow_provider_smartech.staging_area import remove_folder
@@ -490,31 +480,10 @@ class SqlToSmartechOperator(_S3Operator):
             return
         if spare:
             log.warning("%s of %s stay: Smartech may have yet to fetch them.", ", ".join(sorted(spare)), staging.url)
-        if remove_folder(self._links().client, staging.bucket, staging.folder, spare):
+        if remove_folder(self._links.client, staging.bucket, staging.folder, spare):
             store.staging_removed(staging)
 
 
 def _one_of(name: str, value: object, choices: Any) -> None:
     if value not in get_args(choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}; got {value!r}")
-
-
-def _shows_no_data(error: Exception) -> bool:
-    """Whether an error is surely about the query, its parameters or the connection, so that its text quotes no row."""
-    if isinstance(error, TypeError | AttributeError | LookupError):
-        return True
-    sqlstate, driver = _sqlstate(error), type(error).__module__.partition(".")[0]
-    if sqlstate is None and driver in ("psycopg", "psycopg2"):
-        # Not from the server, so from before it was asked, or about the connection.
-        return True
-    structural = {"CatalogException", "BinderException", "ParserException"}
-    return (sqlstate or "")[:2] in STRUCTURAL or type(error).__name__ in structural or _of_sqlite(error)
-
-
-def _sqlstate(error: Exception) -> str | None:
-    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-
-
-def _of_sqlite(error: Exception) -> bool:
-    # Only errors of the library itself have this attribute, and not those of reading values.
-    return getattr(error, "sqlite_errorname", None) == "SQLITE_ERROR"

@@ -254,18 +254,25 @@ class Upload(BaseModel):
             if len(deciding) < expected:
                 under_way = any(verdict is not Verdict.SILENT for _, verdict in considered)
                 return Progress(state=State.IN_PROGRESS if under_way else self._answered())
-        pingbacks = tuple(pingback for pingback, _ in deciding)
-        rows = Rows.worst(Rows.of([one.payload, one.query], self.record.rows) for one in pingbacks)
-        verdict = Verdict.worst(verdict for _, verdict in deciding)
-        by_rows = verdict is Verdict.COMPLETED and (rows.none_accepted or rows.exceed(max_rejected))
-        terminal = {verdict for _, verdict in verdicts if verdict.is_terminal}
+        by_word = Verdict.worst(verdict for _, verdict in deciding)
+        with_rows = [self._with_rows(*found, max_rejected) for found in verdicts if found[1].is_terminal]
+        worst = Verdict.worst(self._with_rows(*found, max_rejected) for found in deciding)
         return Progress(
-            state=State.FAILED if by_rows else State(str(verdict)),
-            deciding=pingbacks,
-            rows=rows,
-            by_rows=by_rows,
-            contradicted=len(terminal) > 1,
+            state=State(str(worst)),
+            deciding=tuple(pingback for pingback, _ in deciding),
+            rows=Rows.worst(self._rows(pingback) for pingback, _ in deciding),
+            by_rows=worst is not by_word,
+            contradicted=len(set(with_rows)) > 1,
         )
+
+    def _rows(self, pingback: PingBack) -> Rows:
+        return Rows.of([pingback.payload, pingback.query], self.record.rows)
+
+    def _with_rows(self, pingback: PingBack, verdict: Verdict, max_rejected: float | None) -> Verdict:
+        """Return the verdict of a ping-back with that of its rows: of too few, a good word makes no success."""
+        rows = self._rows(pingback)
+        failed = verdict is Verdict.COMPLETED and (rows.none_accepted or rows.exceed(max_rejected))
+        return Verdict.FAILED if failed else verdict
 
     def verdicts(self, words: Statuses) -> list[tuple[PingBack, Verdict]]:
         """Judge each ping-back, the oldest first as far as clocks tell."""

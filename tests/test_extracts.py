@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +26,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.errors import ContactsRefused
+from airflow_provider_smartech.errors import ContactsQueryFailed, ContactsRefused, SmartechConfigurationError
 from airflow_provider_smartech.extracts import arrow_drivers, extract_of, texts
+from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.extracts.arrow import ArrowExtract
+from airflow_provider_smartech.extracts.database_errors import Shown
 from airflow_provider_smartech.extracts.extract import Extract, Query
 from airflow_provider_smartech.extracts.postgres import CopyExtract
 from airflow_provider_smartech.extracts.rows import RowsExtract, cursor_of
@@ -94,11 +98,7 @@ def arrow_adbc(uri: str) -> Extract:
     return ArrowExtract(call)
 
 
-def rows_adbc(uri: str) -> Extract:
-    return RowsExtract(adbc_driver_postgresql.dbapi.connect(uri))
-
-
-WAYS = [copy_psycopg2, copy_psycopg, rows_psycopg2, rows_psycopg, arrow_adbc, rows_adbc]
+WAYS = [copy_psycopg2, copy_psycopg, rows_psycopg2, rows_psycopg, arrow_adbc]
 
 
 @pytest.fixture(params=WAYS, ids=lambda way: way.__name__)
@@ -181,6 +181,79 @@ def test_the_server_s_own_style_of_dates_changes_nothing(postgres: PostgresServe
                 assert collected(extract, "SELECT DATE '2026-01-31' AS day").content == b"2026-01-31\n"
 
 
+def test_all_digits_of_a_float_are_written_whatever_the_server_s_setting(
+    way: Callable[[], Extract], postgres: PostgresServer
+) -> None:
+    sums = "SELECT 0.1::float8 + 0.2::float8 AS a, 1.1::float4 * 3::float4 AS b"
+    role = "ALTER ROLE postgres"
+    with altered(postgres, f"{role} SET extra_float_digits = -5", f"{role} RESET extra_float_digits"):
+        assert collected(way(), sums).content == b"0.30000000000000004,3.3000002\n"
+
+
+def test_decimal_numbers_that_are_none_have_postgresql_s_words(way: Callable[[], Extract]) -> None:
+    odd = """SELECT 'NaN'::numeric AS a, 'Infinity'::numeric AS b, '-Infinity'::numeric AS c, 1.50 AS d,
+                    NULL::numeric AS e, 'nan'::text AS f"""
+    assert collected(way(), odd).content == b"NaN,Infinity,-Infinity,1.50,,nan\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        ("(NULL), ('a'), (''), (NULL)", b'""\na\n""\n""\n'),
+        ("(NULL), (1.50)", b'""\n1.50\n'),
+        ("(NULL), (true)", b'""\ntrue\n'),
+        ("(NULL), ('x'::char(3))", b'""\nx  \n'),
+        ("(NULL), (0.1::float4)", b'""\n0.1\n'),
+        ("(NULL), (TIMESTAMPTZ '2026-01-31 00:00:00Z')", b'""\n2026-01-31 00:00:00+00\n'),
+    ],
+)
+def test_a_null_in_the_only_column_is_no_blank_line(way: Callable[[], Extract], values: str, lines: bytes) -> None:
+    assert collected(way(), f"SELECT * FROM (VALUES {values}) AS c (x)").content == lines
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        *(";", " ;\n", ";;", "; -- done", "\n;\n-- it's done; really\n", "; /* don't; */ -- x"),
+        *(" -- done;", "/* x */;", "; -- 'a' \"b\" $$c$$ /* d"),
+    ],
+)
+def test_semicolons_and_comments_at_the_end_disturb_nothing(way: Callable[[], Extract], end: str) -> None:
+    found = collected(way(), f"""SELECT 'x; -- y' AS "a; -- b", $$; /* '$$ AS c{end}""")
+    assert (found.names, found.content) == (["a; -- b", "c"], b"x; -- y,; /* '\n")
+
+
+@pytest.mark.parametrize(
+    ("sql", "kept"),
+    [
+        ("SELECT 'back\\' AS a, '; -- y'", "SELECT 'back\\' AS a, '; -- y'"),
+        ("SELECT 'back\\';", "SELECT 'back\\'"),
+        ("SELECT 'it\\'s; -- y'", "SELECT 'it\\'s; -- y'"),
+        ("SELECT 'it\\'s'; -- it's", "SELECT 'it\\'s'; -- it's"),
+        ("SELECT `a; -- b`; -- c", "SELECT `a; -- b`"),
+        ("SELECT 5 # 3; -- c", "SELECT 5 # 3"),
+        ("SELECT 1; -- c", "SELECT 1"),
+        ("SELECT 1; SELECT 2; -- c", "SELECT 1; SELECT 2"),
+        ("SELECT 'open; -- c", "SELECT 'open; -- c"),
+        ("SELECT 1 # don't\n;", "SELECT 1 # don't\n"),
+        ("SELECT $1 + $2; -- $1", "SELECT $1 + $2"),
+        ("SELECT 1 - 1 / 2 -- c; d", "SELECT 1 - 1 / 2 -- c; d"),
+    ],
+)
+def test_nothing_is_cut_from_a_query_but_what_surely_follows_it(sql: str, kept: str) -> None:
+    assert Query.of(sql).sql == f"{kept}\n"
+
+
+def test_several_statements_are_an_error(way: Callable[[], Extract]) -> None:
+    with pytest.raises((ContactsRefused, Shown)) as caught:
+        collected(way(), "SELECT 1 AS a; SELECT 2 AS a")
+    assert re.search("more than one statement|multiple commands|syntax error", said(caught.value))
+
+
+def said(error: BaseException) -> str:
+    return str(error.error if isinstance(error, Shown) else error)
+
+
 @contextmanager
 def altered(postgres: PostgresServer, statement: str, back: str) -> Iterator[None]:
     postgres.execute(statement)
@@ -247,6 +320,12 @@ def test_a_type_without_a_text_is_refused_where_there_is_none(postgres: Postgres
             collected(extract, f"SELECT {expression} AS odd")
 
 
+def test_money_is_refused_where_it_would_lose_its_unit(postgres: PostgresServer) -> None:
+    extract: Any = arrow_adbc(postgres.uri)
+    with closing(extract._ask.args[1]), pytest.raises(ContactsRefused, match=r"'odd' holds values of type money"):
+        collected(extract, "SELECT 12::money AS odd")
+
+
 DATES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))  # noqa: DTZ001
 ROW = st.tuples(
     st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
@@ -277,8 +356,8 @@ COPIED = """SELECT a, b, c, d, e, f, g, h, i, j, k FROM unnest(%s::text[], %s::t
     AS row (a, b, c, d, e, f, g, h, i, j, k)"""
 
 
-def arrow_of(batch: pa.RecordBatch) -> Collected:
-    return collected(ArrowExtract(lambda query: nullcontext((batch.schema.names, [batch]))), "")
+def arrow_of(batch: pa.RecordBatch, **options: Any) -> Collected:
+    return collected(ArrowExtract(lambda query: nullcontext((batch.schema.names, [batch]))), "", **options)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -294,6 +373,67 @@ def test_copy_arrow_and_rows_write_any_value_alike(postgres: PostgresServer, row
         parameters[position] = [None if value is None else str(value) for value in parameters[position]]
     with closing(psycopg2.connect(postgres.uri)) as connection:
         assert collected(CopyExtract(connection), COPIED, parameters).content == written
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ROW.map(lambda row: row[0]), min_size=1, max_size=20))
+def test_a_single_column_is_written_alike_and_no_row_of_it_is_lost(
+    postgres: PostgresServer, values: list[str | None]
+) -> None:
+    written = texts.lines([(value,) for value in values], ["a"])
+    assert arrow_of(pa.RecordBatch.from_arrays([pa.array(values, pa.string())], ["a"])).content == written
+    with closing(psycopg2.connect(postgres.uri)) as connection:
+        copied = collected(CopyExtract(connection), "SELECT a FROM unnest(%s::text[]) AS row (a)", [values])
+    assert copied.content == written
+    read = csv.reader(io.StringIO(written.decode(), newline=""), strict=True)
+    assert list(read) == [[value or ""] for value in values]
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from(["", "a", '"t,\nf,"', '"\n"', "t", "ü", 'x,"""\n\n"""']))),
+    st.lists(st.integers(0, 400)),
+    st.sampled_from([None, 1, 3]),
+)
+def test_lines_of_copy_are_told_however_the_stream_is_cut(
+    rows: list[tuple[bool, str]], cuts: list[int], per_file: int | None
+) -> None:
+    sink = Collected(per_file=per_file)
+    lines = postgres_way._Lines(sink)
+    stream = "".join(f"{lines.kept if kept else lines.skipped},{text}\n" for kept, text in rows).encode()
+    places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    for start, end in itertools.pairwise(places):
+        lines.write(stream[start:end])
+    lines.close()
+    wanted = [f"{text}\n".encode() for kept, text in rows if kept]
+    assert (sink.content, sink.rows, sink.skipped) == (b"".join(wanted), len(wanted), len(rows) - len(wanted))
+    if per_file:
+        files = [b"".join(wanted[start : start + per_file]) for start in range(0, len(wanted), per_file)]
+        assert [content for content, _ in sink.files] == files
+
+
+@pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1)])
+def test_a_stream_of_copy_that_is_not_whole_is_an_error(cut: slice) -> None:
+    lines = postgres_way._Lines(Collected())
+    lines.write(f"{lines.kept},a\n{lines.kept},b\n".encode()[cut])
+    with pytest.raises(ContactsQueryFailed, match="no whole COPY"):
+        lines.close()
+
+
+VIEWS = ["a@example.com", None, " \t", 'b, "c"', "a@example.com"]
+
+
+def test_views_of_text_are_written_and_looked_at_as_text() -> None:
+    views = pa.array(VIEWS, pa.string_view())
+    shared = pa.DictionaryArray.from_arrays(
+        pa.array([0, None, 1, 2, 0], pa.int8()), pa.array(["a@example.com", " \t", 'b, "c"'], pa.string_view())
+    )
+    for columns in ([views, shared], [shared, views]):
+        batch = pa.RecordBatch.from_arrays(columns, ["a", "b"])
+        for key in (0, 1):
+            found = arrow_of(batch, key=key)
+            quoted = '"b, ""c"""'
+            lines = [f"{text},{text}\n" for text in ("a@example.com", quoted, "a@example.com")]
+            assert (found.content.decode(), found.skipped) == ("".join(lines), 2)
 
 
 SHORT = "SELECT x FROM unnest(%s::text[]::float4[]) AS c (x)"
@@ -400,6 +540,29 @@ def test_duckdb_is_read_by_arrow_with_bound_parameters_and_all_its_types() -> No
         b"it's,1.50,2025-12-31 18:30:00.5+00,01:02:03,x,1,true,0.1,"
         b"00000000-0000-0000-0000-000000000007,2026-01-01,255\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["UHUGEINT", "TIME WITH TIME ZONE"])
+def test_a_type_that_duckdb_gives_wrongly_is_refused(kind: str) -> None:
+    with pytest.raises(ContactsRefused, match=rf"'odd' holds values of type {kind}, .*cast it to text"):
+        through(AnyHook(duckdb.connect), f"SELECT 1 AS id, NULL::{kind} AS odd")
+
+
+def test_duckdb_s_largest_numbers_keep_their_digits() -> None:
+    for number in (2**127 - 1, -(2**127)):
+        assert through(AnyHook(duckdb.connect), f"SELECT '{number}'::HUGEINT AS a")[1] == f"{number}\n".encode()
+
+
+def test_several_statements_of_duckdb_are_refused() -> None:
+    with pytest.raises(ContactsRefused, match="more than one statement"):
+        through(AnyHook(duckdb.connect), "SELECT 1 AS a; SELECT 2 AS a; -- done")
+
+
+def test_adbc_without_pyarrow_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer) -> None:
+    monkeypatch.setattr(arrow_drivers, "find_spec", lambda name: None)
+    with pytest.raises(SmartechConfigurationError, match="Install pyarrow"):
+        through(AnyHook(lambda: adbc_driver_postgresql.dbapi.connect(postgres.uri)), SMALL)
+    assert through(AnyHook(duckdb.connect), "SELECT 'a,b' AS a") == (RowsExtract, b'"a,b"\n')
 
 
 def test_sqlite_is_read_by_rows_with_bound_parameters() -> None:

@@ -10,12 +10,15 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+import requests
 
 from airflow_provider_smartech.account import IDC_URLS
 from airflow_provider_smartech.errors import (
@@ -110,19 +113,19 @@ def test_each_fault_has_its_error_and_is_sent_once(
         ("200 OK", b'{"result": "SUCCESS", "requestid": "abc"}', None),
         ("201 Created", b'{"result": " success ", "requestid": "abc"}', None),
         ("200 OK", b'{"result": "Success", "requestid": "  "}', SmartechOutcomeUnknown),
-        ("200 OK", b'{"result": "Success", "requestid": 7}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": 0}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": true}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Success", "requestid": 7.5}', SmartechOutcomeUnknown),
         ("200 OK", b'{"requestid": "abc"}', SmartechOutcomeUnknown),
         ("200 OK", b'{"result": true, "requestid": "abc"}', SmartechOutcomeUnknown),
         ("200 OK", b'["Success"]', SmartechOutcomeUnknown),
         ("200 OK", b"", SmartechOutcomeUnknown),
         ("200 OK", b"[" * 60000, SmartechOutcomeUnknown),
         ("200 OK", b"x" * 70000, SmartechOutcomeUnknown),
-        ("200 OK", b'{"result": "Failure", "requestid": "abc"}', SmartechRefused),
+        ("200 OK", b'{"result": "Failure", "requestid": "abc"}', SmartechOutcomeUnknown),
         ("302 Found", b'{"result": "Success", "requestid": "abc"}', SmartechOutcomeUnknown),
         ("503 Unavailable", b'{"result": "Success", "requestid": "abc"}', SmartechOutcomeUnknown),
         ("408 Timeout", b"", SmartechOutcomeUnknown),
-        ("404 Not Found", b"<html>", SmartechRefused),
-        ("429 Slow Down", b"{}", SmartechThrottled),
     ],
 )
 def test_success_needs_2xx_and_the_word_and_a_requestid(
@@ -138,6 +141,44 @@ def test_success_needs_2xx_and_the_word_and_a_requestid(
     assert len(seen) == 1
 
 
+def test_a_requestid_may_be_a_number(connection: SetConnection, csv_url: str) -> None:
+    with answering(http("200 OK", b'{"result": "Success", "requestid": 12345678901234567890}')) as (url, _):
+        connection(host=url)
+        assert SmartechHook().bulk_upload(csv_url) == "12345678901234567890"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        *[(f"{status} No", b"<html>", SmartechRefused) for status in (400, 401, 403, 404, 405, 406, 410, 411)],
+        *[(f"{status} No", b"{}", SmartechRefused) for status in (413, 414, 415, 422, 431)],
+        ("400 Bad Request", b'{"result": "path is required", "requestid": ""}', SmartechRefused),
+        ("200 OK", b'{"result": "Invalid API key"}', SmartechRefused),
+        ("409 Conflict", b'{"result": "api_key is expired"}', SmartechRefused),
+        ("200 OK", b'{"result": "Unknown key"}', SmartechRefused),
+        ("200 OK", b'{"result": "Accepted; rows with no key are left out"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Request accepted", "requestid": "77"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Failure"}', SmartechOutcomeUnknown),
+        ("200 OK", b'{"result": "Invalid API key", "requestid": "77"}', SmartechOutcomeUnknown),
+        ("500 Oh", b'{"result": "Invalid API key"}', SmartechOutcomeUnknown),
+        ("400 Bad Request", b'{"result": "Success"}', SmartechOutcomeUnknown),
+        ("422 No", b'{"result": "duplicate", "requestid": 77}', SmartechOutcomeUnknown),
+        ("409 Conflict", b'{"result": "already in progress"}', SmartechOutcomeUnknown),
+        *[(f"{status} Hm", b"{}", SmartechOutcomeUnknown) for status in (402, 408, 409, 423, 425, 499, 304, 503)],
+        ("429 Slow Down", b"{}", SmartechThrottled),
+    ],
+)
+def test_only_what_is_unmistakably_a_no_is_taken_for_a_refusal(
+    connection: SetConnection, csv_url: str, status: str, body: bytes, error: type[SmartechError]
+) -> None:
+    with answering(http(status, body)) as (url, seen):
+        connection(host=url)
+        with pytest.raises(error) as caught:
+            SmartechHook().bulk_upload(csv_url)
+    assert type(caught.value) is error
+    assert len(seen) == 1
+
+
 def test_a_redirect_is_not_followed(connection: SetConnection, csv_url: str) -> None:
     with answering(http("200 OK", b'{"result": "Success", "requestid": "abc"}')) as (other, seen_there):
         moved = http("307 Moved", b"", b"Location: " + other.encode())
@@ -148,10 +189,31 @@ def test_a_redirect_is_not_followed(connection: SetConnection, csv_url: str) -> 
     assert seen_there == []
 
 
-def test_an_answer_that_trickles_in_is_given_up(
-    connection: SetConnection, csv_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"", b"x"),
+    ],
+    ids=["body", "headers", "status line"],
+)
+def test_an_answer_that_trickles_in_is_given_up_in_time(
+    connection: SetConnection, csv_url: str, monkeypatch: pytest.MonkeyPatch, begin: bytes, part: bytes
 ) -> None:
+    monkeypatch.setattr(SmartechHook, "connect_timeout", 0.2)
     monkeypatch.setattr(SmartechHook, "read_timeout", 0.2)
+    with trickling(begin, part) as url:
+        connection(host=url)
+        began = time.monotonic()
+        with pytest.raises(SmartechOutcomeUnknown, match=r"came in time|ReadTimeout"):
+            SmartechHook().bulk_upload(csv_url)
+        assert time.monotonic() - began < 2
+
+
+@contextmanager
+def trickling(begin: bytes, part: bytes) -> Iterator[str]:
+    """A server that answers one request with something and then, for five seconds, with bits, and never ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
 
@@ -159,23 +221,37 @@ def test_an_answer_that_trickles_in_is_given_up(
         client, _ = listener.accept()
         with client:
             client.recv(65536)
-            client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            while not stop.wait(0.05):
+            client.sendall(begin)
+            for _ in range(100):
                 try:
-                    client.sendall(b"1\r\nx\r\n")
+                    client.sendall(part)
                 except OSError:
+                    return
+                if stop.wait(0.05):
                     return
 
     thread = threading.Thread(target=trickle)
     thread.start()
     try:
-        connection(host=f"http://127.0.0.1:{listener.getsockname()[1]}")
-        with pytest.raises(SmartechOutcomeUnknown, match="ReadTimeout"):
-            SmartechHook().bulk_upload(csv_url)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         stop.set()
         thread.join()
         listener.close()
+
+
+def test_what_is_no_error_comes_out_of_a_request_as_it_is(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(*arguments: object, **named: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(requests.Session, "send", stop)
+    with pytest.raises(Stopped):
+        SmartechHook().bulk_upload(csv_url)
 
 
 def test_a_request_that_was_never_sent_is_tried_again_a_few_times(
@@ -356,6 +432,7 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
         ),
         (http("200 OK", b'{"result": "path missing; apikey ok"}'), False, "does not tell whether"),
         (http("200 OK", b'{"result": "Unauthorized"}'), False, "does not tell whether"),
+        (http("200 OK", b'{"result": "Error: missing key"}'), False, "does not tell whether"),
         (http("404 Not Found", b'{"result": "no such page"}'), False, "does not tell whether"),
         (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "does not tell whether"),
         (http("500 Oh", b'{"result": "Success"}'), False, "does not tell whether"),
@@ -366,11 +443,11 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
 def test_the_test_of_a_connection_says_what_it_saw(
     connection: SetConnection, answer: bytes, works: bool, said: str
 ) -> None:
-    with answering(answer) as (url, requests):
+    with answering(answer) as (url, seen):
         connection(host=url)
         status, message = SmartechHook().test_connection()
     assert (status, said in message) == (works, True), message
-    assert len(requests) == 1
+    assert len(seen) == 1
     assert API_KEY not in message
 
 
@@ -427,7 +504,9 @@ def test_no_error_and_no_log_record_holds_a_secret(
             written = "".join(traceback.format_exception(error)) + repr(vars(error))
             written += repr((error.__cause__, error.__context__))
     # The sandbox, in threads of its own, logs what it fetches.
-    written += "\n".join(one.getMessage() for one in caplog.records if one.thread == threading.get_ident())
+    ours = (threading.current_thread().name, "smartech-request")
+    assert any(one.threadName == "smartech-request" for one in caplog.records)
+    written += "\n".join(one.getMessage() for one in caplog.records if one.threadName in ours)
     for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):
             assert form not in written

@@ -722,8 +722,8 @@ def test_another_query_means_another_file_unless_it_is_the_signature(sandbox: Sa
 
 def test_a_new_signature_of_the_same_file_is_the_same_upload(sandbox: SandboxServer, csv_url: str) -> None:
     with crashing(Submission, "hand_over", after=False):
-        run(operator(f"{csv_url}?sig=1"), FIRST)
-    assert [run(operator(f"{csv_url}?sig=2"), RETRY)] == submitted(sandbox)
+        run(operator(f"{csv_url}?sv=1&sig=1"), FIRST)
+    assert [run(operator(f"{csv_url}?sv=1&sig=2"), RETRY)] == submitted(sandbox)
 
 
 def test_mapped_tasks_and_other_tasks_and_other_runs_do_not_take_each_other_s_uploads(

@@ -74,11 +74,41 @@ def test_the_repr_shows_neither_query_nor_callback_nor_address() -> None:
     assert repr(parameters) == f"BulkUploadParameters(path='{PATH}', listid=33)"
 
 
-def test_the_fingerprint_is_the_same_for_the_same_file_whatever_its_signature() -> None:
-    def fingerprint(query: str, listid: int | None = 1) -> str:
-        return BulkUploadParameters.check(f"{PATH}{query}", listid).fingerprint()
+def fingerprint(query: str, listid: int | None = 1) -> str:
+    return BulkUploadParameters.check(f"{PATH}{query}", listid).fingerprint()
 
-    signed = "?X-Amz-Date=1&X-Amz-Signature=2&Expires=3&sig=4&se=5"
-    assert fingerprint("") == fingerprint(signed)
-    assert fingerprint("?file=a&b=1") == fingerprint("?b=1&X-Amz-Signature=9&file=a")
-    assert len({fingerprint(""), fingerprint("?file=a"), fingerprint("?file=b"), fingerprint("", 2)}) == 4
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "X-Amz-Algorithm=AWS4&X-Amz-Credential=a&X-Amz-Date={0}&X-Amz-Security-Token={0}&X-Amz-Signature={0}",
+        "X-Goog-Algorithm=GOOG4&X-Goog-Credential=a&X-Goog-Date={0}&X-Goog-Signature={0}",
+        "AWSAccessKeyId={0}&Signature={0}&x-amz-security-token={0}&Expires={0}",
+        "GoogleAccessId=a&Expires={0}&Signature={0}",
+        "Expires={0}&Signature={0}&Key-Pair-Id=a",
+        "Policy={0}&Signature={0}&Key-Pair-Id=a",
+        "sv=2024&st={0}&se={0}&sr=b&sp=r&skoid=a&ske={0}&sig={0}",
+    ],
+)
+def test_the_fingerprint_is_the_same_for_the_same_file_whatever_its_signature(signature: str) -> None:
+    first, second = signature.format("1"), signature.format("2")
+    assert fingerprint("") == fingerprint(f"?{first}") == fingerprint(f"?{second}")
+    assert fingerprint("?file=a&b=1") == fingerprint(f"?b=1&{first}&file=a") == fingerprint(f"?{second}&file=a&b=1")
+    assert fingerprint(f"?{first}&file=a") != fingerprint(f"?{first}&file=b")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("token={0}", "st={0}", "se={0}", "sp={0}", "sr={0}", "expires={0}", "policy={0}", "sig={0}", "{0}"),
+        *("signature={0}", "X-Amz-Date={0}", "Signature=a&Expires={0}", "sv=1&st={0}", "X-Amz-Signature=a&token={0}"),
+        *("sig=a&sv=1&token={0}", "X-Goog-Signature=a&X-Amz-Date={0}", "X-Amz-Signature=a&versionId={0}"),
+        *("X-Amz-Signature=&X-Amz-Date={0}",),
+    ],
+)
+def test_a_parameter_that_signs_nothing_tells_files_apart(query: str) -> None:
+    assert fingerprint("?" + query.format("1")) != fingerprint("?" + query.format("2"))
+
+
+def test_the_fingerprint_tells_lists_and_files_apart() -> None:
+    assert len({fingerprint(""), fingerprint("?file=a"), fingerprint("", 2), fingerprint("", None)}) == 4

@@ -13,12 +13,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
+import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
+import boto3
 import duckdb
 import psycopg
 import psycopg2
+import psycopg2.extensions
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -44,6 +47,7 @@ from airflow_provider_smartech.errors import (
     UploadRowsRejected,
     UploadTimeout,
 )
+from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.store import UploadStore
@@ -171,9 +175,60 @@ class TestS3ToSmartech:
     ) -> None:
         connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": {"region_name": region}}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        link = from_s3("my-bucket", url_mode=mode)._links().link("my-bucket", "a.csv")
+        link = from_s3("my-bucket", url_mode=mode)._links.link("my-bucket", "a.csv")
         assert link.get_secret_value().partition("?")[0] == expected
         assert bool(urlsplit(link.get_secret_value()).query) == (mode == "presigned")
+
+    @pytest.mark.parametrize("mode", ["presigned", "direct"])
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            {"region_name": "us-east-1"},
+            {"region_name": "eu-west-1"},
+            {"region_name": "cn-north-1"},
+            {"region_name": "eu-west-1", "config_kwargs": {"s3": {"addressing_style": "path"}}},
+            {"region_name": "eu-west-1", "config_kwargs": {"s3": {"use_dualstack_endpoint": True}}},
+            {"region_name": "us-east-1", "endpoint_url": "http://127.0.0.1:5000"},
+        ],
+    )
+    def test_an_object_s_address_is_its_link_without_the_signature_and_signs_nothing(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        extra: dict[str, Any],
+        mode: Any,
+    ) -> None:
+        connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        links, key = from_s3("any", url_mode=mode)._links, "a b/ü+~(1)&?#%20.csv"
+        for name in ("my-bucket", "my.bucket"):
+            caplog.clear()
+            with caplog.at_level(logging.DEBUG):
+                address = links.address(name, key).get_secret_value()
+                assert "botocore.auth" not in {record.name for record in caplog.records}
+            assert address == links.link(name, key).get_secret_value().partition("?")[0]
+
+    @pytest.mark.parametrize("temporary", ["given", "of a role"])
+    def test_no_library_logs_a_link_or_what_signs_it(
+        self, moto: str, bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, temporary: str
+    ) -> None:
+        service_config = {service: {"endpoint_url": moto} for service in ("s3", "sts")}
+        role = {"role_arn": "arn:aws:iam::123456789012:role/r", "assume_role_kwargs": {"DurationSeconds": 43200}}
+        more = {"aws_session_token": "s3ss1on/t0ken+" * 9} if temporary == "given" else role
+        extra = {"region_name": "us-east-1", "service_config": service_config, **more}
+        connection = {"conn_type": "aws", "login": "AKIA0123456789", "password": "s3cret/k3y", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        links = from_s3(bucket, url_validity=timedelta(hours=10))._links
+        with caplog.at_level(logging.DEBUG):
+            links.address(bucket, "exports/contacts.csv")
+            links.client.head_object(Bucket=bucket, Key="exports/contacts.csv")
+            link = links.link(bucket, "exports/contacts.csv").get_secret_value()
+        assert "Calculating signature using v4 auth." in caplog.messages
+        query = parse_qs(urlsplit(link).query)
+        secrets = [query[f"X-Amz-{name}"][0] for name in ("Signature", "Credential", "Security-Token")]
+        for secret in (*secrets, "s3cret/k3y", "SecretAccessKey"):
+            for form in (secret, quote(secret, safe=""), quote(secret)):
+                assert not [record.name for record in caplog.records if form in f"{record.getMessage()} {record.args}"]
 
     @pytest.mark.parametrize(
         ("content", "reason"),
@@ -311,7 +366,8 @@ class TestCredentials:
     @pytest.fixture
     def given(self, monkeypatch: pytest.MonkeyPatch, s3: Any) -> Any:
         def give(credentials: Any) -> None:
-            session = type("Session", (), {"get_credentials": lambda self: credentials})()
+            session = boto3.session.Session(region_name="us-east-1")
+            monkeypatch.setattr(session, "get_credentials", lambda: credentials)
             monkeypatch.setattr(S3Hook, "get_session", lambda self, **_: session)
 
         client = S3Hook("aws_default").get_conn()
@@ -630,6 +686,10 @@ class TestKeysAndEmptiness:
         assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
 
 
+# How PostgreSQL is read.
+WAYS = ["psycopg2", "psycopg", "psycopg2 by rows", "psycopg by rows"]
+
+
 class TestRefusals:
     @pytest.fixture
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -686,11 +746,170 @@ class TestRefusals:
                  FROM generate_series(1, 9999) AS i"""
         with pytest.raises(ContactsQueryFailed, match=r"InvalidTextRepresentation, SQLSTATE 22P02") as caught:
             run(from_sql(bucket, sql=sql))
-        error: BaseException | None = caught.value
-        while error:
-            assert "ana@" not in str(error)
-            error = error.__cause__ or error.__context__
+        assert_hides("ana@", caught.value)
         assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
+
+    @pytest.mark.parametrize("way", [*WAYS, "adbc"])
+    @pytest.mark.parametrize(
+        "expression",
+        [
+            "to_tsquery(email)::text",
+            "email::regtype::text",
+            "has_table_privilege(email, 'select')",
+            "(SELECT max(email) FROM people)::regclass::text",
+        ],
+    )
+    def test_no_error_while_rows_are_read_is_shown_whatever_its_class(
+        self, warehouses: Any, bucket: str, expression: str, way: str
+    ) -> None:
+        warehouses(way)
+        with pytest.raises(ContactsQueryFailed) as caught:
+            run(from_sql(bucket, sql=f"SELECT {expression} AS a FROM people"))
+        assert_hides("ana", caught.value)
+
+    def test_a_value_that_the_driver_itself_cannot_read_is_not_shown(self, warehouses: Any, bucket: str) -> None:
+        warehouses("psycopg by rows")
+        with pytest.raises(ContactsQueryFailed, match=r"\(DataError\)") as caught:
+            run(from_sql(bucket, sql="SELECT '20000-01-01'::date AS a"))
+        assert_hides("20000", caught.value)
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("function", ["sql IMMUTABLE", "plpgsql STABLE", "plpgsql VOLATILE"])
+    def test_what_a_function_says_that_the_planner_runs_is_not_shown(
+        self, warehouses: Any, postgres: PostgresServer, bucket: str, way: str, function: str
+    ) -> None:
+        warehouses(way)
+        read = "SELECT max(email)::regclass::int FROM people"
+        body = read if function.startswith("sql") else f"BEGIN RETURN ({read}); END"
+        postgres.execute(f"CREATE FUNCTION bad() RETURNS int LANGUAGE {function} AS $${body}$$")
+        with pytest.raises(ContactsQueryFailed) as caught:
+            run(from_sql(bucket, sql="SELECT id FROM people WHERE id < bad()"))
+        assert_hides("ana", caught.value)
+
+    @pytest.fixture
+    def warehouses(self, sandbox: SandboxServer, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Choose the driver by which ``people`` are read, and whether by rows."""
+        postgres.execute(
+            "CREATE TABLE people (id int, email text)",
+            "INSERT INTO people SELECT i, 'ana & | @example.com' FROM generate_series(1, 3000) AS i",
+            "ANALYZE people",
+        )
+
+        def choose(way: str) -> None:
+            driver, _, by_rows = way.partition(" ")
+            connect = {"psycopg2": psycopg2, "psycopg": psycopg, "adbc": adbc_driver_postgresql.dbapi}[driver].connect
+            if by_rows:
+                monkeypatch.setattr(postgres_way.CopyExtract, "suits", lambda connection: False)
+            hook = SimpleNamespace(get_conn=lambda: connect(postgres.uri))
+            monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: hook)
+
+        yield choose
+        postgres.execute("DROP TABLE people", "DROP FUNCTION IF EXISTS bad")
+
+    @pytest.mark.parametrize("way", [*WAYS, "adbc"])
+    def test_what_a_server_says_of_the_query_is_shown_by_every_way(
+        self, warehouses: Any, bucket: str, way: str
+    ) -> None:
+        warehouses(way)
+        for sql, message in (
+            ("SELECT nothing FROM people", 'column "nothing" does not exist'),
+            ("SELECT id FROM people, WHERE", "syntax error"),
+        ):
+            with pytest.raises((psycopg.Error, psycopg2.Error, adbc_driver_manager.Error), match=message):
+                run(from_sql(bucket, sql=sql))
+
+    @pytest.mark.parametrize("driver", ["psycopg2", "sqlite3"])
+    def test_what_breaks_while_a_value_is_converted_is_not_shown(
+        self,
+        sandbox: SandboxServer,
+        postgres: PostgresServer,
+        bucket: str,
+        driver: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def fail(value: Any, *rest: Any) -> Any:
+            raise KeyError(value)
+
+        def connect() -> Any:
+            if driver == "sqlite3":
+                sqlite3.register_converter("broken", fail)
+                return sqlite3.connect(":memory:", detect_types=sqlite3.PARSE_COLNAMES)
+            connection = psycopg2.connect(postgres.uri)
+            broken = psycopg2.extensions.new_type((25,), "broken", fail)
+            psycopg2.extensions.register_type(broken, connection)
+            return connection
+
+        monkeypatch.setattr(postgres_way.CopyExtract, "suits", lambda connection: False)
+        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=connect))
+        with pytest.raises(ContactsQueryFailed, match=r"\(KeyError\)") as caught:
+            run(from_sql(bucket, sql="SELECT 'ana@example.com' AS \"a [broken]\""))
+        assert_hides("ana@", caught.value)
+
+    @pytest.mark.parametrize("parameters", [None, [1]])
+    @pytest.mark.parametrize(
+        ("connect", "expression"),
+        [
+            (lambda: sqlite3.connect(":memory:"), "json_extract('{}', email)"),
+            (duckdb.connect, "CAST(email AS INT)"),
+            (duckdb.connect, "error(email)"),
+        ],
+        ids=["sqlite", "duckdb", "duckdb's error"],
+    )
+    def test_nor_does_an_embedded_database_s_error_quote_the_data(
+        self,
+        sandbox: SandboxServer,
+        bucket: str,
+        connect: Any,
+        expression: str,
+        parameters: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def filled() -> Any:
+            connection = connect()
+            connection.execute("CREATE TABLE people (email VARCHAR)")
+            connection.execute("INSERT INTO people VALUES ('ana@example.com')")
+            return connection
+
+        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=filled))
+        where = "" if parameters is None else " WHERE 1 = ?"
+        with pytest.raises(ContactsQueryFailed) as caught:
+            run(from_sql(bucket, sql=f"SELECT {expression} AS a FROM people{where}", parameters=parameters))
+        assert_hides("ana@", caught.value)
+
+    def test_columns_that_are_contacts_are_not_shown(
+        self, sandbox: SandboxServer, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "rows.csv").write_text("ana@example.com,Ana\nbob@example.com,Bob\n", "utf-8")
+        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=duckdb.connect))
+        with pytest.raises(duckdb.BinderException, match='"email" not found') as caught:
+            run(from_sql(bucket, sql=f"SELECT email FROM '{tmp_path}/rows.csv'"))
+        assert_hides("Ana", caught.value)
+
+    def test_of_other_databases_only_the_type_of_an_error_is_shown(
+        self, sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken:
+            def cursor(self) -> Any:
+                return self
+
+            def execute(self, sql: str) -> None:
+                raise LookupError("bad address ana@example.com")
+
+            def close(self) -> None:
+                pass
+
+        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=Broken))
+        with pytest.raises(ContactsQueryFailed, match=r"\(LookupError\)") as caught:
+            run(from_sql(bucket, sql="SELECT 1 AS a"))
+        assert_hides("ana@", caught.value)
+
+    def test_an_error_of_connecting_is_shown(
+        self, sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "schema": "x"}
+        monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", json.dumps(nowhere))
+        with pytest.raises((psycopg.Error, psycopg2.Error), match="Connection refused"):
+            run(from_sql(bucket, conn_id="nowhere"))
 
     @pytest.mark.parametrize("driver", ["sqlite", "duckdb", "adbc", "raise"])
     def test_no_driver_s_error_quotes_the_data(
@@ -718,11 +937,9 @@ class TestRefusals:
         monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: hook)
         with pytest.raises(ContactsQueryFailed) as caught:
             run(from_sql(bucket, sql=sql))
-        error: BaseException | None = caught.value
-        while error:
-            assert "ana@" not in str(error)
-            error = error.__cause__ or error.__context__
+        assert_hides("ana@", caught.value)
 
+    @pytest.mark.parametrize("parameters", [None, [1]])
     @pytest.mark.parametrize(
         ("connect", "message"),
         [
@@ -731,11 +948,18 @@ class TestRefusals:
         ],
     )
     def test_other_drivers_errors_in_the_query_itself_are_shown_too(
-        self, sandbox: SandboxServer, bucket: str, connect: Any, message: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        sandbox: SandboxServer,
+        bucket: str,
+        connect: Any,
+        message: str,
+        parameters: Any,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=connect))
+        sql = "SELECT * FROM nowhere" if parameters is None else "SELECT * FROM nowhere WHERE 1 = ?"
         with pytest.raises((sqlite3.Error, duckdb.Error), match=message):
-            run(from_sql(bucket, sql="SELECT * FROM nowhere"))
+            run(from_sql(bucket, sql=sql, parameters=parameters))
 
     @pytest.mark.parametrize(
         ("sql", "parameters"),
@@ -755,6 +979,14 @@ class TestRefusals:
     def test_an_error_in_the_query_itself_is_shown_as_it_is(self, sandbox: SandboxServer, bucket: str) -> None:
         with pytest.raises((psycopg.Error, psycopg2.Error), match='relation "nowhere" does not exist'):
             run(from_sql(bucket, sql="SELECT * FROM nowhere"))
+
+
+def assert_hides(text: str, error: BaseException | None) -> None:
+    """See that neither an error nor what it is chained to holds a text."""
+    while error:
+        assert text not in str(error)
+        assert not error.__cause__ or not error.__context__ or error.__cause__ is error.__context__
+        error = error.__cause__ or error.__context__
 
 
 def s3_refuses(monkeypatch: pytest.MonkeyPatch, call: str, code: str) -> None:

@@ -7,6 +7,7 @@
 ``arrow_drivers``   the drivers that give them
 ``rows``            ``fetchmany``, with any DB-API driver
 ``texts``           the text of each value, the same for all of them
+``database_errors`` what may be shown of a database's error
 =================== ======================================================
 """
 
@@ -17,7 +18,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_smartech.extracts.arrow_drivers import arrow_call
-from airflow_provider_smartech.extracts.extract import Extract
+from airflow_provider_smartech.extracts.database_errors import shown, with_hidden_errors
+from airflow_provider_smartech.extracts.extract import Extract, Query, Sink
 from airflow_provider_smartech.extracts.postgres import CopyExtract
 from airflow_provider_smartech.extracts.rows import RowsExtract
 
@@ -25,10 +27,28 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 
+def send(hook: DbApiHook, query: Query, sink: Sink) -> None:
+    """Read a query by the fastest way that the hook's driver has, and give its rows to the sink.
+
+    Errors of connecting and of planning the query are the driver's own.
+
+    :raises ContactsRefused: the query's columns or values cannot be uploaded.
+    :raises ContactsQueryFailed: any other error, as its text may quote a row.
+    """
+
+    def read() -> None:
+        with extract_of(hook) as extract:
+            extract.send(query, sink)
+
+    with_hidden_errors(read)
+
+
 @contextmanager
 def extract_of(hook: DbApiHook) -> Iterator[Extract]:
     """Connect, and give the fastest way to read a query that the hook's driver has."""
-    with closing(hook.get_conn()) as connection:
+    with shown():
+        connection = hook.get_conn()
+    with closing(connection):
         if CopyExtract.suits(connection):
             yield CopyExtract(connection)
         elif call := arrow_call(hook, connection):

@@ -36,7 +36,7 @@ class ArrowExtract:
         with self._ask(query) as (names, batches):
             key = sink.begin(names)
             for batch in batches:
-                for part in _small(batch):
+                for part in map(_without_views, _small(batch)):
                     _add(part if key is None else _with_key(part, key, sink), sink)
 
 
@@ -47,6 +47,20 @@ def _small(batch: pa.RecordBatch | pa.Table) -> Iterator[pa.RecordBatch]:
         rows = max(1, PIECE * table.num_rows // max(1, table.nbytes))
         for start in range(0, table.num_rows, rows):
             yield table.slice(start, rows)
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Store views of text as text: Arrow cannot compute with the former."""
+    columns = [_without_view(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
+def _without_view(column: pa.Array) -> pa.Array:
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
+        return pa.DictionaryArray.from_arrays(column.indices, _without_view(column.dictionary))
+    return column
 
 
 def _with_key(batch: pa.RecordBatch, key: int, sink: Sink) -> pa.RecordBatch:
@@ -70,7 +84,8 @@ def _add(batch: pa.RecordBatch, sink: Sink) -> None:
 def _lines(batch: pa.RecordBatch) -> memoryview:
     """Return the rows as lines of CSV: the lines of an array of text lie one after the other in its memory."""
     columns = [_texts(column, name) for column, name in zip(batch.columns, batch.schema.names, strict=True)]
-    rows = pc.binary_join_element_wise(*columns, _large(","), null_handling="replace", null_replacement="")
+    null = "" if len(columns) > 1 else '""'
+    rows = pc.binary_join_element_wise(*columns, _large(","), null_handling="replace", null_replacement=null)
     lines = pc.binary_join_element_wise(rows, _large(""), _large("\n"))
     _, offsets, data = lines.buffers()
     first, last = memoryview(offsets).cast("q")[lines.offset], memoryview(offsets).cast("q")[lines.offset + len(lines)]
@@ -83,8 +98,11 @@ def _large(text: str) -> pa.Scalar:
 
 def _texts(column: pa.Array, name: str) -> pa.Array:
     """Return the texts of a column, as an array of large strings."""
+    numeric = isinstance(column.type, pa.OpaqueType) and column.type.type_name == "numeric"
     column = _plain(column)
     kind = column.type
+    if numeric:
+        return _numeric(column.cast(pa.large_string()))
     if _is_text(kind):
         return _quoted(column.cast(pa.large_string()))
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
@@ -145,6 +163,13 @@ def _short_floating(value: float) -> str:
         return texts.floating(value)
     step = math.ldexp(1.0, max(math.frexp(value)[1], -125) - 24)
     return texts.floating(float(texts.fewest_digits(value, step)))
+
+
+def _numeric(column: pa.Array) -> pa.Array:
+    """Return PostgreSQL's decimal numbers, which ADBC gives as text, with PostgreSQL's words for what is none."""
+    for word, text in texts.NOT_FINITE.items():
+        column = pc.if_else(pc.equal(column, word), _large(text), column)
+    return column
 
 
 def _decimal(column: pa.Array) -> pa.Array:

@@ -12,6 +12,9 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
+from airflow_provider_smartech.errors import SmartechConfigurationError
+from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts.database_errors import Shown, shown
 from airflow_provider_smartech.extracts.extract import Query, names_of
 
 # A wide table's rows of a few hundred bytes make a few megabytes.
@@ -22,31 +25,72 @@ Ask: TypeAlias = Callable[[Query], AbstractContextManager[Answer]]
 
 
 def arrow_call(hook: Any, connection: Any) -> Ask | None:
-    """Return the call that runs a query and gives its columns' names and its batches; None if there is none."""
-    if find_spec("pyarrow") is None:
-        return None
+    """Return the call that runs a query and gives its columns' names and its batches; None if there is none.
+
+    :raises SmartechConfigurationError: the driver gives nothing else, and ``pyarrow`` is missing.
+    """
     module = type(connection).__module__
     for driver, call in _CALLS.items():
         if f"{module}.".startswith(f"{driver}."):
-            return partial(call, hook, connection)
+            if find_spec("pyarrow"):
+                return partial(call, hook, connection)
+            if call is _adbc:
+                raise SmartechConfigurationError("What ADBC reads is written as CSV by pyarrow. Install pyarrow.")
     return None
 
 
 @contextmanager
 def _adbc(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
-    with _executed(connection, query) as cursor, cursor.fetch_record_batch() as reader:
-        yield reader.schema.names, reader
+    with closing(connection.cursor()) as cursor:
+        if connection.adbc_get_info().get("vendor_name") == "PostgreSQL":
+            # Has the server parse the query, no more. Other drivers' ways to do so are not known.
+            with shown():
+                cursor.adbc_execute_schema(query.sql, *query.arguments)
+        cursor.execute(query.sql, *query.arguments)
+        with cursor.fetch_record_batch() as reader:
+            for field in reader.schema:
+                if (field.metadata or {}).get(b"POSTGRESQL:type") == b"money":
+                    # A whole number, of the smallest unit of whatever currency.
+                    raise texts.without_text(field.name, "money")
+            yield reader.schema.names, reader
 
 
 @contextmanager
 def _duckdb(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
+    query.check_single()
     # Not by a cursor: its result is held in memory as a whole.
-    relation = connection.sql(query.sql, params=query.parameters)
+    if query.parameters is None:
+        with _duckdb_s_errors():
+            relation = connection.sql(query.sql)
+    else:
+        with _duckdb_s_errors():
+            connection.execute(f"EXPLAIN {query.sql}", query.parameters)
+        # This reads rows already.
+        relation = connection.sql(query.sql, params=query.parameters)
     # Other statements than queries give no relation.
     names = names_of(relation and relation.description)
+    for name, kind, *_ in relation.description:
+        if str(kind) in _WRONG_IN_ARROW:
+            raise texts.without_text(name, str(kind))
     read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
     with read(BATCH) as reader:
         yield names, reader
+
+
+# DuckDB's types that Arrow's batches hold with another sign, or without their zone.
+_WRONG_IN_ARROW = ("UHUGEINT", "TIME WITH TIME ZONE")
+
+
+@contextmanager
+def _duckdb_s_errors() -> Iterator[None]:
+    """Show what DuckDB says of names and syntax; what it says of a file that it looks into could be anything."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException) as error:
+        # Further lines name columns that are there, and those of a CSV file without a header are its first contact.
+        raise Shown(type(error)(str(error).partition("\n")[0])) from None
 
 
 @contextmanager
@@ -70,8 +114,9 @@ def _until_empty(fetch: Callable[[], Any]) -> Iterator[Any]:
 def _bigquery(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
     from google.cloud.bigquery import dbapi
 
-    client = hook.get_client(project_id=hook.project_id, location=hook.location)
-    with _executed(dbapi.connect(client), query) as cursor:
+    with shown():
+        connection = dbapi.connect(hook.get_client(project_id=hook.project_id, location=hook.location))
+    with _executed(connection, query) as cursor:
         yield names_of(cursor.description), cursor.query_job.result().to_arrow_iterable()
 
 

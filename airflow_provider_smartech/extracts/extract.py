@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_provider_smartech.errors import ContactsRefused
+from airflow_provider_smartech.extracts.statements import is_several, without_end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,15 @@ class Query:
     @classmethod
     def of(cls, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> Query:
         """Return the query in a form that can be put between parentheses, as some drivers do it."""
-        return cls(sql=sql.strip().removesuffix(";") + "\n", parameters=parameters)
+        return cls(sql=f"{without_end(sql)}\n", parameters=parameters)
+
+    def check_single(self) -> None:
+        """Refuse several statements, for drivers that would run them all and give the rows of one.
+
+        :raises ContactsRefused: there are several.
+        """
+        if is_several(self.sql):
+            raise ContactsRefused("the query", "it is more than one statement. Give one SELECT.")
 
     @property
     def arguments(self) -> tuple[Any, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable
 from contextlib import closing
 from itertools import islice
 from typing import Any
 
+from airflow_provider_smartech.errors import ContactsQueryFailed
 from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts.database_errors import outside_functions, shown
 from airflow_provider_smartech.extracts.extract import Query, Sink, names_of
 
 BOOLEAN = 16
@@ -14,7 +18,11 @@ SHORT_FLOAT = 700
 TIMESTAMP_WITH_TIME_ZONE = 1184
 
 # Few enough to stay in the processor's cache, and to take little memory if they are long.
-LINES = 64
+PIECES = 64
+
+# Floating-point numbers with all their digits, whatever a role's or a connection's setting says. Redshift's highest
+# value; from PostgreSQL 12 on, each one above 0 means the fewest digits that are enough.
+ALL_DIGITS = "SET extra_float_digits = 2"
 
 # COPY of a query came with this version. Redshift, which speaks the same protocol, says that it is 8.0.2.
 OLDEST = 80200
@@ -35,20 +43,28 @@ class CopyExtract:
     def send(self, query: Query, sink: Sink) -> None:
         """Read the whole query and give its rows to the sink."""
         with closing(self._cursor()) as cursor:
-            inner = _bound(cursor, query)
-            cursor.execute(f"SELECT * FROM ({inner}) AS query LIMIT 0")
+            with shown(outside_functions):
+                inner = _bound(cursor, query)
+                # Planned, but no row is asked of the plan.
+                cursor.execute(f"SELECT * FROM ({inner}) AS query LIMIT 0")
             names, types = names_of(cursor.description), [column[1] for column in cursor.description]
             key = sink.begin(names)
             cursor.execute("SHOW TimeZone")
             in_utc = cursor.fetchone()[0] in ("UTC", "Etc/UTC")
             columns = [_expression(name, kind, in_utc) for name, kind in zip(names, types, strict=True)]
-            wanted = "TRUE" if key is None else _has_key(names[key])
-            # The first column says whether the row has a key; COPY gives each row as a piece of its own.
-            copy = f"SELECT ({wanted}) IS TRUE, {', '.join(columns)} FROM ({inner}) AS query"
-            cursor.execute("SET DateStyle = 'ISO'")
+            if len(columns) == 1:
+                # An empty text, which is quoted: COPY cannot write NULL so.
+                columns = [f"concat({columns[0]})"]
             lines = _Lines(sink)
+            # The first column says whether the row has a key.
+            mark = f"'{lines.kept}'"
+            if key is not None:
+                mark = f"CASE WHEN {_has_key(names[key])} THEN {mark} ELSE '{lines.skipped}' END"
+            copy = f"SELECT {mark}, {', '.join(columns)} FROM ({inner}) AS query"
+            cursor.execute("SET DateStyle = 'ISO'")
+            cursor.execute(ALL_DIGITS)
             _copy(cursor, f"COPY ({copy}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')", lines)
-            lines.flush()
+            lines.close()
 
     def _cursor(self) -> Any:
         """Return a cursor that gives tuples and binds parameters itself, whatever the connection's own does."""
@@ -65,41 +81,59 @@ class CopyExtract:
 
 
 class _Lines:
-    """Gathers a few lines of COPY, then hands them to the sink at once."""
+    """Takes what COPY sends, however it is cut into pieces, and hands whole lines on to the sink.
+
+    The server sends each row as a piece, but what lies between may cut the stream anew. So each line begins with a mark
+    that nobody can know before, and that no value holds.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._lines: list[bytes] = []
-        self._full = self.wanted
+        self._mark = secrets.token_urlsafe(9)
+        # How a row with a key begins, and one without.
+        self.kept, self.skipped = f"{self._mark}t", f"{self._mark}f"
+        self._begin, self._kept = self._mark.encode(), f"{self.kept},".encode()
+        self._pieces: list[bytes] = []
 
-    @property
-    def wanted(self) -> int:
-        """How many lines to gather."""
-        return LINES if self._sink.room is None else min(LINES, self._sink.room)
+    def write(self, piece: bytes) -> None:
+        """Take a piece; called a million times."""
+        self._pieces.append(piece)
+        if len(self._pieces) == PIECES:
+            self.take()
 
-    def write(self, line: bytes) -> None:
-        """Take one row; called a million times."""
-        self._lines.append(line)
-        if len(self._lines) == self._full:
-            self.flush()
+    def take(self, pieces: Iterable[bytes] = ()) -> None:
+        """Take pieces, and hand on all lines but the last: only the next mark tells where it ends."""
+        data = b"".join([*self._pieces, *pieces])
+        last = max(0, data.rfind(self._begin))
+        self._pieces = [data[last:]]
+        self._hand_on(data[:last])
 
-    def flush(self) -> None:
-        """Hand on what has been gathered."""
-        lines, self._lines = self._lines, []
-        self.take(lines)
-        self._full = self.wanted
+    def close(self) -> None:
+        """Hand on what is left."""
+        data, self._pieces = b"".join(self._pieces), []
+        self._hand_on(data)
 
-    def take(self, lines: list[bytes]) -> None:
-        """Hand on lines."""
-        kept = [line[len(_KEY) :] for line in lines if line[: len(_KEY)] == _KEY]
-        if len(kept) < len(lines):
-            self._sink.skip(len(lines) - len(kept))
-        if kept:
-            self._sink.add(b"".join(kept), len(kept))
+    def _hand_on(self, data: bytes) -> None:
+        if not data:
+            return
+        if not (data.startswith(self._begin) and data.endswith(b"\n")):
+            raise ContactsQueryFailed("what it sent is no whole COPY", None)
+        lines = data.replace(self._kept, b"")
+        rows, room = (len(data) - len(lines)) // len(self._kept), self._sink.room
+        if self._begin in lines or (room is not None and rows > room):
+            self._hand_on_singly(data)
+        else:
+            self._sink.add(lines, rows)
 
-
-# How the line of a row with a key begins.
-_KEY = b"t,"
+    def _hand_on_singly(self, data: bytes) -> None:
+        rows = data.split(self._begin)[1:]
+        kept = [row[len("t,") :] for row in rows if row.startswith(b"t")]
+        if len(kept) < len(rows):
+            self._sink.skip(len(rows) - len(kept))
+        while kept:
+            part = kept[: self._sink.room]
+            self._sink.add(b"".join(part), len(part))
+            kept = kept[len(part) :]
 
 
 def _bound(cursor: Any, query: Query) -> str:
@@ -115,9 +149,9 @@ def _copy(cursor: Any, statement: str, lines: _Lines) -> None:
         return
     with cursor.copy(statement) as copy:
         # What it gives are views of the driver's memory, and working with many small views is slow.
-        rows = map(bytes, copy)
-        while batch := list(islice(rows, lines.wanted)):
-            lines.take(batch)
+        pieces = map(bytes, copy)
+        while some := list(islice(pieces, PIECES)):
+            lines.take(some)
 
 
 def _expression(name: str, kind: int, in_utc: bool) -> str:

@@ -8,7 +8,9 @@ from contextlib import closing
 from typing import Any
 
 from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts.database_errors import outside_functions, shown
 from airflow_provider_smartech.extracts.extract import Query, Sink, names_of
+from airflow_provider_smartech.extracts.postgres import ALL_DIGITS
 
 # How many rows are taken from the driver at a time.
 ROWS = 1000
@@ -23,7 +25,7 @@ class RowsExtract:
     def send(self, query: Query, sink: Sink) -> None:
         """Read the whole query and give its rows to the sink."""
         with closing(cursor_of(self._connection)) as cursor:
-            cursor.execute(query.sql, *query.arguments)
+            self._ask(cursor, query)
             # Some server-side cursors know their columns only after the first rows.
             rows = cursor.fetchmany(ROWS)
             names = names_of(cursor.description)
@@ -33,10 +35,25 @@ class RowsExtract:
                     sink.add(texts.lines(part, names), len(part))
                 rows = cursor.fetchmany(ROWS)
 
+    def _ask(self, cursor: Any, query: Query) -> None:
+        driver = _driver(self._connection)
+        if driver in ("psycopg2", "psycopg"):
+            query.check_single()
+            with closing(self._connection.cursor()) as setting:
+                setting.execute(ALL_DIGITS)
+            # DECLARE, which plans the query only.
+            with shown(outside_functions):
+                cursor.execute(query.sql, *query.arguments)
+            return
+        if driver == "sqlite3":
+            with shown():
+                cursor.execute(f"EXPLAIN {query.sql}", *query.arguments)
+        cursor.execute(query.sql, *query.arguments)
+
 
 def cursor_of(connection: Any) -> Any:
     """Return a cursor that leaves the result on the server: some drivers' ordinary ones fetch it whole."""
-    driver = type(connection).__module__.partition(".")[0]
+    driver = _driver(connection)
     name = f"smartech_{uuid.uuid4().hex}"
     if driver == "psycopg2":
         from psycopg2.extensions import cursor
@@ -55,6 +72,10 @@ def cursor_of(connection: Any) -> Any:
 
         return connection.cursor(SSCursor)
     return connection.cursor()
+
+
+def _driver(connection: Any) -> str:
+    return type(connection).__module__.partition(".")[0]
 
 
 def _with_key(rows: Sequence[Sequence[Any]], key: int | None, sink: Sink) -> Sequence[Sequence[Any]]:

@@ -1,7 +1,7 @@
 """The text of a value in the CSV, the same from whatever driver it comes.
 
 ==================  ======================================================================
-NULL                nothing
+NULL                nothing; ``""`` if there is only one column: readers of CSV pass over a blank line
 text                as it is; between quotes if it is empty or has a comma, quote or line break
 whole numbers       ``42``
 decimal numbers     ``0.0000100``, with the digits that the type keeps, never an exponent
@@ -48,6 +48,8 @@ def lines(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> bytes:
         columns = [column(values, name) for values, name in zip(zip(*rows, strict=True), names, strict=True)]
     except OverflowError:
         raise out_of_range(", ".join(names)) from None
+    if len(columns) == 1:
+        columns = [[text or '""' for text in columns[0]]]
     text = "\n".join(map(",".join, zip(*columns, strict=True)))
     try:
         return f"{text}\n".encode()
@@ -103,7 +105,7 @@ def floating(value: float) -> str:
     text = float.__repr__(value)
     if -1e15 < value < 1e15:
         return text.removesuffix(".0")
-    return _NOT_FINITE.get(text) or fewest_digits(value, math.ulp(value))
+    return NOT_FINITE.get(text) or fewest_digits(value, math.ulp(value))
 
 
 def fewest_digits(value: float, step: float) -> str:
@@ -122,7 +124,7 @@ def fewest_digits(value: float, step: float) -> str:
     return f"{sign}{text}"
 
 
-_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def _text(value: str) -> str:
@@ -138,7 +140,7 @@ def _boolean(value: bool) -> str:
 
 
 def _decimal(value: Decimal) -> str:
-    return format(value, "f") if value.is_finite() else _NOT_FINITE[str(float(value))]
+    return format(value, "f") if value.is_finite() else NOT_FINITE[str(float(value))]
 
 
 def _time(value: time) -> str:

@@ -141,6 +141,21 @@ class SandboxServer:
             job.join()
         return requestid
 
+    def callback_of(self, requestid: str) -> str | None:
+        """Return the ping-back URL that an upload was sent with, None if it had none."""
+        return self._callbacks[requestid]
+
+    def settle(self) -> None:
+        """Return when everything that was taken has been loaded and said."""
+        while self._jobs:
+            self._jobs.pop().join()
+
+    def forget(self) -> None:
+        """Forget the uploads that were taken, and the faults that are queued."""
+        self.settle()
+        self._callbacks.clear()
+        self._next.clear()
+
     def ping_back(self, requestid: str, said: Any, query: str = "", faults: Iterable[Fault] = ()) -> str:
         """Call an upload's ping-back URL once more, whenever and with whatever; return what became of it.
 

@@ -1,0 +1,111 @@
+"""``make simulate``: many histories with a new seed; a history that fails is printed as a script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+STEPS = 25
+REPORT = Path(__file__).parents[2] / "bench" / "histories.md"
+
+
+def run(histories: int, number: int, *, steps: int = STEPS, shrink: bool = True) -> Counter[str]:
+    """Run so many histories from a seed, and return what was seen in them.
+
+    :raises AssertionError: a promise was broken; its notes are the history as a script.
+    """
+    # Here, because they import Airflow, which reads its home once.
+    from tests.histories.machine import History
+    from tests.histories.world import World
+
+    checks = settings(
+        max_examples=histories,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
+    )
+    with World() as History.world:
+        run_state_machine_as_test(seed(number)(History), settings=checks)
+    return History.seen
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Share the histories among processes, one for each core, and keep what they have seen."""
+    parser = argparse.ArgumentParser(prog="python -m tests.histories")
+    parser.add_argument("--histories", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**31))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--no-shrink", action="store_true", help="show the first history that fails as it is")
+    parser.add_argument("--alone", action="store_true", help="run them in this process, and keep nothing")
+    options = parser.parse_args(arguments)
+    if options.alone:
+        print(json.dumps(run(options.histories, options.seed, shrink=not options.no_shrink)))
+        return
+    print(f"{options.histories:,} histories from seed {options.seed}, in {options.processes} processes", flush=True)
+    began, share = time.monotonic(), -(-options.histories // options.processes)
+    command = [sys.executable, "-m", "tests.histories", "--alone", "--histories", str(share)]
+    command += ["--no-shrink"] if options.no_shrink else []
+    with tempfile.TemporaryDirectory(prefix="smartech-simulate-") as folder:
+        started = [_start(command, options.seed + n, Path(folder) / str(n)) for n in range(options.processes)]
+        seen = [_finish(process, log) for process, log in started]
+    if None in seen:
+        raise SystemExit("A promise was broken; the history is printed above.")
+    total = sum((Counter(one) for one in seen), Counter[str]())
+    report = "\n".join(_report(share * options.processes, options.seed, time.monotonic() - began, total))
+    REPORT.write_text(f"{report}\n", "utf-8")
+    print(report)
+
+
+def _start(command: list[str], number: int, home: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    home.mkdir()
+    log = home / "log"
+    with log.open("wb") as file:
+        environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+        process = subprocess.Popen(
+            [*command, "--seed", str(number)], env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    return process, log
+
+
+def _finish(process: subprocess.Popen[bytes], log: Path) -> dict[str, int] | None:
+    process.wait()
+    text = log.read_text("utf-8", errors="replace")
+    if process.returncode == 0:
+        seen: dict[str, int] = json.loads(text.splitlines()[-1])
+        return seen
+    print(text[-20_000:])
+    return None
+
+
+def _report(histories: int, number: int, seconds: float, seen: Counter[str]) -> Iterator[str]:
+    yield "# Histories"
+    yield ""
+    yield (
+        f"Made by `make simulate` on {datetime.now(UTC):%Y-%m-%d}: {histories:,} histories of up to {STEPS} steps from "
+        f"seed {number}, in {seconds / 60:.0f} minutes. Every promise of `tests/histories/promises.py` held after "
+        "every step."
+    )
+    yield ""
+    yield "| what happened in them | times |"
+    yield "| --- | ---: |"
+    for what, times in seen.most_common():
+        yield f"| {what} | {times:,} |"
+
+
+if __name__ == "__main__":
+    main()
