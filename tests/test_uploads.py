@@ -84,8 +84,8 @@ FEWER, MORE = {"status": "completed", "accepted": 0}, {"status": "completed", "a
         ([QUEUED, DONE, FAILED], 1, State.FAILED, True),
         ([QUEUED, DONE, FAILED], 2, State.COMPLETED, True),
         ([DONE, QUEUED], 1, State.COMPLETED, False),
-        ([MORE, FEWER], 0, State.FAILED, False),
-        ([MORE, FEWER], 1, State.COMPLETED, False),
+        ([MORE, FEWER], 0, State.FAILED, True),
+        ([MORE, FEWER], 1, State.COMPLETED, True),
     ],
 )
 def test_the_worst_counts_until_somebody_acted_upon_what_had_come_and_what_comes_later_is_only_told(
