@@ -150,11 +150,12 @@ def test_the_worse_of_contradicting_pingbacks_counts_before_anybody_has_looked(
 
 @both_ways
 def test_a_requestid_of_two_accounts_is_an_error_that_names_both_unless_the_connection_tells(
-    accounts: dict[str, SandboxServer], csv_url: str, deferrable: bool
+    accounts: dict[str, SandboxServer], csv_url: str, store: UploadStore, deferrable: bool
 ) -> None:
     accounts["retail"].faults = frozenset({Fault.NO_PINGBACK})
     for name in accounts:
         submit(csv_url, smartech_conn_id=name)
+    assert {upload.record.account_name for upload in store.all_with("r1")} == {"retail", "travel"}
     with pytest.raises(UploadAmbiguous, match=r"us/retail.*us/travel|us/travel.*us/retail"):
         run(sensor("r1", deferrable=deferrable))
     assert run(sensor("r1", smartech_conn_id="travel", deferrable=deferrable))["state"] == "completed"

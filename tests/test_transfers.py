@@ -1097,9 +1097,9 @@ class TestRounds:
         assert (staging.bucket, staging.complete, keys(s3, bucket)) == (bucket, None, [])
         assert staging.folder.startswith("staged/")
 
-    @pytest.mark.parametrize("second", [{"try_number": 2}, {"try_number": 2, "max_tries": 3}])
+    @pytest.mark.parametrize("max_tries", [2, 3])
     def test_what_a_task_left_that_was_killed_between_two_files_is_removed_by_the_next_try(
-        self, sandbox: SandboxServer, s3: Any, bucket: str, second: dict[str, int], monkeypatch: pytest.MonkeyPatch
+        self, sandbox: SandboxServer, s3: Any, bucket: str, max_tries: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = from_sql(bucket, max_rows_per_file=4)
         with monkeypatch.context() as patch:
@@ -1108,7 +1108,7 @@ class TestRounds:
             with crashing(staging_area.StagingArea, "_close", after=True):
                 run(task)
         (left,) = keys(s3, bucket)
-        result = run(task, FakeTaskInstance(**second))
+        result = run(task, FakeTaskInstance(try_number=2, max_tries=max_tries))
         assert left not in keys(s3, bucket)
         assert keys(s3, bucket) == [file["key"] for file in result["files"]]
 

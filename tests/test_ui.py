@@ -439,11 +439,11 @@ def test_all_uploads_of_a_task_are_listed_a_damaged_one_included(store: UploadSt
 
 
 def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_rows(store: UploadStore) -> None:
-    payload = {"status": "completed", "total": 1200, "accepted": 1000, "rejected": 200}
+    payload: Any = {"status": "completed", "total": 1200, "accepted": 1000, "rejected": 200}
     for number, name in enumerate(("retail", "travel")):
         key = f"2026010{number + 1}T000000-{number:040x}"
-        fields = {"path": f"https://x.example.com/{name}.csv", "account": name, "account_name": name}
-        fields |= {"idc": "in", "listid": 33}
+        fields: dict[str, Any] = {"path": f"https://x.example.com/{name}.csv", "account_name": name, "listid": 33}
+        fields |= {"account": name, "idc": "in"}
         store.create(Record.model_validate({"key": key, "smartech_conn_id": "c", "tracked": True, **fields}))
         store.answered(key, Answer(outcome="accepted", requestid="r1"))
         store.add_pingback(key, PingBack(payload=payload))

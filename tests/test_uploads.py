@@ -13,6 +13,7 @@ from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, U
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.uploads import (
     Answer,
+    Conclusion,
     PingBack,
     Record,
     State,
@@ -64,6 +65,59 @@ def test_an_upload_ends_with_the_expected_number_of_different_terminal_pingbacks
     settings: Settings, payloads: list[Any], expected: int, state: State
 ) -> None:
     assert upload(*payloads).progress(settings.statuses, expected).state is state
+
+
+FEWER, MORE = {"status": "completed", "accepted": 0}, {"status": "completed", "accepted": 9}
+
+
+@pytest.mark.parametrize(
+    ("payloads", "seen", "state", "contradicted"),
+    [
+        ([DONE, FAILED], 0, State.FAILED, True),
+        ([FAILED, DONE], 0, State.FAILED, True),
+        ([DONE, ODD], 0, State.UNRECOGNISED, True),
+        ([DONE, DONE_ALSO, QUEUED, ""], 0, State.COMPLETED, False),
+        ([FAILED, FAILED], 0, State.FAILED, False),
+        ([DONE, FAILED], 1, State.COMPLETED, True),
+        ([FAILED, DONE], 1, State.FAILED, True),
+        ([ODD, DONE], 1, State.UNRECOGNISED, True),
+        ([QUEUED, DONE, FAILED], 1, State.FAILED, True),
+        ([QUEUED, DONE, FAILED], 2, State.COMPLETED, True),
+        ([DONE, QUEUED], 1, State.COMPLETED, False),
+        ([MORE, FEWER], 0, State.FAILED, True),
+        ([MORE, FEWER], 1, State.COMPLETED, True),
+    ],
+)
+def test_the_worst_counts_until_somebody_acted_upon_what_had_come_and_what_comes_later_is_only_told(
+    settings: Settings, payloads: list[Any], seen: int, state: State, contradicted: bool
+) -> None:
+    """``seen`` of the ping-backs, whose clock does not matter, were there when somebody acted."""
+    pingbacks = [PingBack(payload=payload, name=f"pingback-{n}.json") for n, payload in enumerate(payloads)]
+    concluded = [Conclusion(pingbacks=tuple(one.name for one in pingbacks[:seen]))] if seen else []
+    # Who acted upon more came later, and changes nothing.
+    concluded += [Conclusion(pingbacks=tuple(one.name for one in pingbacks))] if seen else []
+    one = upload().model_copy(update={"pingbacks": tuple(pingbacks), "conclusions": tuple(concluded)})
+    progress = one.progress(settings.statuses, 1)
+    assert (progress.state, progress.contradicted) == (state, contradicted)
+    assert progress.surely_failed is (state is State.FAILED and not contradicted)
+
+
+@pytest.mark.parametrize(
+    ("requestid", "named", "state"),
+    [
+        ("r1", ["r1"], State.COMPLETED),
+        ("r1", ["r2"], State.UNRECOGNISED),
+        (None, ["r2"], State.COMPLETED),
+        (None, ["r2", "r2"], State.COMPLETED),
+        (None, ["r2", "r3"], State.UNRECOGNISED),
+    ],
+)
+def test_only_pingbacks_that_can_be_about_the_upload_complete_it(
+    settings: Settings, requestid: str | None, named: list[str], state: State
+) -> None:
+    answer = Answer(outcome="accepted" if requestid else "unknown", requestid=requestid)
+    payloads = [{"status": "completed", "requestid": name, "part": part} for part, name in enumerate(named)]
+    assert upload(*payloads, answer=answer).progress(settings.statuses, 1).state is state
 
 
 @pytest.mark.parametrize(
