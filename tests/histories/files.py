@@ -29,6 +29,7 @@ class FlakyFiles(MemoryFileSystem):  # type: ignore[misc]
         self.store: dict[str, Any] = {}
         self.pseudo_dirs: list[str] = [""]
         self._plan: Plan | None = None
+        self._written: Callable[[str], None] | None = None
         self._thread = 0
         self._calls = 0
 
@@ -36,11 +37,11 @@ class FlakyFiles(MemoryFileSystem):  # type: ignore[misc]
         """Forget everything."""
         self.store.clear()
         self.pseudo_dirs[:] = [""]
-        self._plan = None
+        self._plan = self._written = None
 
-    def follow(self, plan: Plan | None) -> None:
-        """Ask this plan from the next call on, which is number 1."""
-        self._plan, self._thread, self._calls = plan, threading.get_ident(), 0
+    def follow(self, plan: Plan | None, written: Callable[[str], None] | None = None) -> None:
+        """Ask this plan from the next call on, which is number 1, and tell of each file after it was written."""
+        self._plan, self._written, self._thread, self._calls = plan, written, threading.get_ident(), 0
 
     def contents(self) -> dict[str, bytes]:
         """Return all files by their names."""
@@ -61,7 +62,9 @@ class FlakyFiles(MemoryFileSystem):  # type: ignore[misc]
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **named: Any) -> Any:
         self._count()
-        return super().pipe_file(path, value, mode, **named)
+        super().pipe_file(path, value, mode, **named)
+        if self._written and self._thread == threading.get_ident():
+            self._written(path)
 
     def rm(self, path: Any, *arguments: Any, **named: Any) -> Any:
         self._count()

@@ -73,14 +73,15 @@ class Taken:
 class Trouble:
     """What happens during a try.
 
-    The process dies at the n-th call of the ``store`` or of ``s3``, before the ``request`` or after the ``answer``; the
-    store is away (``refusal``) from its n-th call on, several ``times``; or just before that call Smartech calls back
-    (``pingback``) that its last upload is completed.
+    The process dies at the n-th call of the ``store`` or of ``s3``, right after it has ``written`` a file whose name
+    has this ``part``, before the ``request`` or after the ``answer``. Or the store is away (``refusal``) from its n-th
+    call on, several ``times``. Or just before that call Smartech calls back (``pingback``): its last upload is complete.
     """
 
     what: str
     number: int = 1
     times: int = 0
+    part: str = ""
 
 
 @dataclass
@@ -282,7 +283,7 @@ class World:
         """Let this happen meanwhile."""
         self._dead, self._s3_calls = False, 0
         self._trouble = trouble
-        self.files.follow(self._store_call)
+        self.files.follow(self._store_call, self._store_wrote)
         try:
             yield
         finally:
@@ -296,6 +297,10 @@ class World:
             raise OSError("503 Slow Down")
         if trouble and (trouble.what, trouble.number) == ("pingback", number):
             self._ping_meanwhile()
+
+    def _store_wrote(self, name: str) -> None:
+        if self._trouble and self._trouble.what == "written" and self._trouble.part in name:
+            self._happens("written", self._trouble.number)
 
     def _ping_meanwhile(self) -> None:
         if taken := [one for one in self.taken() if one.account == self._account]:
