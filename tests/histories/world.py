@@ -75,7 +75,7 @@ class Trouble:
 
     The process dies at the n-th call of the ``store`` or of ``s3``, right after it has ``written`` a file whose name
     has this ``part``, before the ``request`` or after the ``answer``. Or the store is away (``refusal``) from its n-th
-    call on, several ``times``. Or just before that call Smartech calls back (``pingback``): its last upload is complete.
+    call on, several ``times``. Or just before that call Smartech calls back (``pingback``): its last upload is done.
     """
 
     what: str
