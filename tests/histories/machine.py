@@ -32,14 +32,14 @@ answers = st.sampled_from([*[None] * 24, *ANSWERS])
 minutes = st.sampled_from([0, 0, 0, -9, 4, 12]).map(lambda number: timedelta(minutes=number))
 WRITES = ("record", "tasks/", "answer", "requestids/", "handover", "conclusion", "begun", "complete", "removed")
 TROUBLES = (
-    *(Trouble("written", part=part) for part in WRITES * 4),
+    *(Trouble("written", part=part) for part in WRITES * 12),
     *(Trouble("store", number) for number in range(1, 20)),
     *(Trouble("s3", number) for number in range(1, 13)),
     *(Trouble("refusal", number, times) for number in range(1, 13) for times in (1, 4)),
     *(Trouble("pingback", number) for number in range(4, 20)),
     *[Trouble("request"), Trouble("answer")] * 6,
 )
-troubles = st.sampled_from([*[None] * 2 * len(TROUBLES), *TROUBLES])
+troubles = st.sampled_from([*[None] * len(TROUBLES), *TROUBLES])
 CHANGES = (
     "another task of the run is cleared",
     "the run is deleted and made again",
@@ -114,6 +114,7 @@ class History(RuleBasedStateMachine):
         self.version, self.account, self.run_number, self.round, self.clear_number = VERSIONS[0], 0, 0, 0, 0
         self.sent: list[Sent] = []
         self.purged = set[tuple[int, str]]()
+        self.standing: list[Sent] = []
         self.started = (self.account, self.version)
         self.forgotten = False
         self.pushed: tuple[int, str] | None = None
@@ -136,6 +137,7 @@ class History(RuleBasedStateMachine):
     def start_a_try(self, answer: Fault | None, trouble: Trouble | None, skew: timedelta) -> None:
         """The scheduler starts the next try."""
         self.xcoms, self.started = {}, (self.account, self.version)
+        self.standing = promises.standing(self)
         faults = frozenset({answer} if answer else ())
         done = self.world.run(self._task(), self._ti(), faults=faults, trouble=trouble, skew=skew)
         self._ended(done, answer)

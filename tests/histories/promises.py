@@ -23,6 +23,8 @@ def was_sent_once(history: History, before: Sequence[Sent], new: Sequence[Sent],
     parts = [sent.part for sent in new]
     assert len(parts) == len(set(parts)), f"one try sent {[sent.taken for sent in new]}"
     for part in parts:
+        taken = [sent for sent in history.standing if sent.part == part]
+        assert not taken, f"{taken[0].taken} was accepted and was under way, and a retry sent it again"
         earlier = [sent for sent in before if sent.run == history.run_number and sent.part == part]
         if earlier:
             assert "WARNING" in done.log, "something was sent already, and no word of it is in the log"
@@ -34,6 +36,22 @@ def was_sent_once(history: History, before: Sequence[Sent], new: Sequence[Sent],
                 assert sent.surely_failed or sent.by_rows(history) or handed_over or other_rows, (
                     f"{sent.taken} may have been loaded, and was sent again although on_unknown_outcome is 'fail'"
                 )
+
+
+def standing(history: History) -> list[Sent]:
+    """Return what a retry must take: what is known to be accepted, in this round, and has not ended otherwise."""
+    settings, found = Settings.load(), []
+    for sent in history.sent:
+        same = (sent.run, sent.round) == (history.run_number, history.round)
+        if same and (sent.taken.account, sent.version) == (history.account, history.version):
+            upload = _read(history, sent)
+            state = upload.progress(
+                settings.statuses, settings.pingbacks_expected, history.choices["max_rejected"]
+            ).state
+            accepted = upload.answer is not None and upload.answer.outcome == "accepted"
+            if accepted and not upload.given_up and state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
+                found.append(sent)
+    return found
 
 
 def ends_as_it_should(done: Try) -> None:
