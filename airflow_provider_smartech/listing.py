@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadUnknown
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.overview import Overview
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
@@ -86,7 +86,10 @@ class Listing:
         except UploadUnknown:
             # Its record was removed, by a life-cycle rule perhaps.
             return None
-        except UploadRecordUnreadable as error:
+        except UploadStoreError as error:
+            # That the storage lets nobody read a file says something of the file: its list could be read.
+            if not isinstance(error, UploadRecordUnreadable) and not isinstance(error.__cause__, PermissionError):
+                raise
             log.warning("%s", error)
             return Overview.unreadable(key)
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.waits import Wait
 
 log = logging.getLogger(__name__)
+
+# The XCom that names the uploads that a deferred task waits for, by their keys in the upload store.
+WAITS_FOR = "waits_for"
 
 Summaries: TypeAlias = "Sequence[dict[str, Any]] | None"
 
@@ -143,9 +146,6 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self._submitted: Sequence[Upload] = ()
         self._check_outlets()
 
-    announced_as: ClassVar[str] = "requestid"
-    """The key of the XCom that names what was submitted."""
-
     @abstractmethod
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the files to submit, each for an upload of its own."""
@@ -182,6 +182,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if not self.wait_for_completion:
             return self._hand_over(uploads, submission, None)
         if self.deferrable and not all(map(wait.has_ended, uploads)):
+            context["ti"].xcom_push(key=WAITS_FOR, value=[upload.key for upload in uploads])
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
         return self._finish(wait.block(uploads), submission, wait, context)
 
@@ -208,11 +209,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
         """Resume as every operator does, but look once more where Airflow itself says that the time is over."""
         if not is_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
-        ti, wait, account = context["ti"], self._wait(), SmartechHook(self.smartech_conn_id).account
-        wait.last_look()
-        announced = ti.xcom_pull(task_ids=ti.task_id, key=self.announced_as, map_indexes=ti.map_index)
-        requestids = announced if isinstance(announced, list) else [announced]
-        keys = [wait.patiently(wait.find, str(requestid), account.identity).key for requestid in requestids]
+        ti = context["ti"]
+        # What the trigger knew is lost then.
+        keys = ti.xcom_pull(task_ids=ti.task_id, key=WAITS_FOR, map_indexes=ti.map_index)
         return self.execute_complete(context, {"keys": keys, "event": "timed out"})
 
     def sources(self) -> OperatorLineage[Any, Any] | None:

@@ -7,16 +7,18 @@ Airflow cannot be reached from outside.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
@@ -45,7 +47,7 @@ def create_app(store: UploadStore) -> FastAPI:
     whose ``service`` is ``airflow-provider-smartech``, with 503 when the store cannot be reached.
     """
     # Anyone may call, and looks in the store before he is known: he must not take the threads of Airflow's own pages.
-    threads = CapacityLimiter(THREADS)
+    threads, health_threads = CapacityLimiter(THREADS), CapacityLimiter(1)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(UploadStoreError)
@@ -53,32 +55,30 @@ def create_app(store: UploadStore) -> FastAPI:
         log.warning("A ping-back was not kept. %s", error)
         return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER})
 
-    def keep(key: str, pingback: PingBack) -> bool:
-        known = store.has(key)
-        if known:
-            store.add_pingback(key, pingback)
-        return known
+    def keep(key: str, call: _Call) -> bool:
+        # Known before it is read: whoever calls must not make the server work for him.
+        if not store.has(key):
+            return False
+        said = scrub_json([call.payload(), read_query(call.query)], [call.upload_id, call.upload_id.partition("-")[2]])
+        store.add_pingback(key, PingBack(payload=said[0], query=said[1]))
+        return True
 
     @app.post("/pingback/{upload_id}")
     async def take(
-        request: Request,
-        key: Annotated[str, Depends(_key)],
-        upload_id: str,
-        payload: Annotated[Any, Depends(_payload)],
+        request: Request, key: Annotated[str, Depends(_key)], upload_id: str, body: Annotated[bytes, Depends(_body)]
     ) -> dict[str, str]:
         if threads.statistics().tasks_waiting >= WAITING:
             raise HTTPException(503, headers={"Retry-After": RETRY_AFTER})
-        said = scrub_json([payload, read_query(request.url.query)], [upload_id])
-        if not await to_thread.run_sync(keep, key, PingBack(payload=said[0], query=said[1]), limiter=threads):
+        call = _Call(upload_id, request.url.query, request.headers.get("Content-Type", ""), body)
+        if not await to_thread.run_sync(keep, key, call, limiter=threads):
             raise HTTPException(404)
         return {"status": "stored"}
 
-    # A plain function: it runs in a thread, because the store blocks.
     @app.get("/health")
-    def health(response: Response) -> dict[str, str]:
+    async def health(response: Response) -> dict[str, str]:
         status = "ok"
         try:
-            store.check()
+            await to_thread.run_sync(store.check_lately, limiter=health_threads)
         except UploadStoreError as error:
             log.warning("%s", error)
             response.status_code, status = 503, "upload store not reached"
@@ -95,14 +95,6 @@ async def _key(upload_id: str) -> str:
     return key
 
 
-async def _payload(request: Request, key: Annotated[str, Depends(_key)]) -> Any:
-    body = await _body(request)
-    content_type = request.headers.get("Content-Type", "").lower()
-    if content_type.startswith("multipart/form-data"):
-        return storable(await _multipart(request, body))
-    return read_payload(body, is_form=content_type.startswith("application/x-www-form-urlencoded"))
-
-
 async def _body(request: Request) -> bytes:
     body = bytearray()
     try:
@@ -116,17 +108,33 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _multipart(request: Request, body: bytes) -> Any:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
+@dataclass(frozen=True)
+class _Call:
+    """One call as it came; ``payload`` reads its body."""
 
-    try:
-        form = await MultiPartParser(request.headers, stream()).parse()
-    except (MultiPartException, FormParserError, ValueError):
-        return body.decode(errors="backslashreplace")
-    fields = gathered([(name, await _text(value)) for name, value in form.multi_items()])
-    await form.close()
-    return fields
+    upload_id: str
+    query: str
+    content_type: str
+    body: bytes
+
+    def payload(self) -> Any:
+        kind = self.content_type.lower()
+        if kind.startswith("multipart/form-data"):
+            # In a loop of this thread's own, because the parser is for one.
+            return storable(asyncio.run(self._multipart()))
+        return read_payload(self.body, is_form=kind.startswith("application/x-www-form-urlencoded"))
+
+    async def _multipart(self) -> Any:
+        async def stream() -> AsyncGenerator[bytes, None]:
+            yield self.body
+
+        try:
+            form = await MultiPartParser(Headers({"Content-Type": self.content_type}), stream()).parse()
+        except (MultiPartException, FormParserError, ValueError):
+            return self.body.decode(errors="backslashreplace")
+        fields = gathered([(name, await _text(value)) for name, value in form.multi_items()])
+        await form.close()
+        return fields
 
 
 async def _text(value: UploadFile | str) -> str:

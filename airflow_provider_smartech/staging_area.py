@@ -167,6 +167,10 @@ def remove_folder(client: Any, bucket: str, folder: str, spare: Collection[str] 
     with _logged(bucket, f"{folder}/") as left, storage_errors({"Bucket": bucket, "Key": f"{folder}/"}):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/"):
             keys += [found["Key"] for found in page.get("Contents", [])]
+        # The parts of a file that a killed process was writing are no object yet, and hold contacts all the same.
+        for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=f"{folder}/"):
+            for found in page.get("Uploads", []):
+                client.abort_multipart_upload(Bucket=bucket, Key=found["Key"], UploadId=found["UploadId"])
     gone = [key for key in keys if key.rpartition("/")[2] not in spare]
     return remove(client, bucket, gone) and not left and len(gone) == len(keys)
 

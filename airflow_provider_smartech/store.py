@@ -116,9 +116,7 @@ class UploadStore:
             self._trusted_until = time.monotonic() + TRUST
             return True
         # Nobody can say that an upload is unknown where there is no store.
-        if time.monotonic() > self._trusted_until:
-            self.check()
-            self._trusted_until = time.monotonic() + TRUST
+        self.check_lately()
         return False
 
     def read(self, key: str, known: Upload | None = None) -> Upload:
@@ -206,9 +204,14 @@ class UploadStore:
         found = []
         for name in (name.removesuffix("-begun.json") for name in names if name.endswith("-begun.json")):
             complete = f"{name}-complete.json"
-            files = self._load(StagedFiles, folder, complete) if complete in names else None
+            try:
+                begun = self._load(Staging, folder, f"{name}-begun.json")
+                files = self._load(StagedFiles, folder, complete) if complete in names else None
+            except UploadRecordUnreadable as error:
+                log.warning("What was staged as %s is left aside. %s", name, error)
+                continue
             update = {"name": name, "complete": files, "removed": f"{name}-removed.json" in names}
-            found.append(self._load(Staging, folder, f"{name}-begun.json").model_copy(update=update))
+            found.append(begun.model_copy(update=update))
         return sorted(found, key=lambda staging: staging.task.order(), reverse=True)
 
     def _recorded(self, folder: str) -> list[Upload]:
@@ -268,6 +271,12 @@ class UploadStore:
     def check(self) -> None:
         """Reach the storage, to tell whether it is there."""
         self._storage.check()
+
+    def check_lately(self) -> None:
+        """Reach the storage, unless it has answered within the last seconds."""
+        if time.monotonic() > self._trusted_until:
+            self.check()
+            self._trusted_until = time.monotonic() + TRUST
 
     @property
     def shown_url(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +47,9 @@ STORE_WAIT = 5.0
 
 OnUnknownOutcome = Literal["resubmit", "fail"]
 
+# Why an earlier upload is not taken: nobody can say whether it was loaded, or whether it is ours.
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
@@ -79,16 +82,26 @@ class Submission:
         :raises SmartechOutcomeUnknown: an earlier upload may be loaded yet, and ``on_unknown_outcome`` is ``fail``.
         """
         for part in count():
-            uploads = self.store.earlier(self.task.for_part(part))
-            if not uploads:
+            before = self.store.earlier(self.task.for_part(part))
+            if not before:
                 return
-            earlier = self._latest(uploads)
-            if earlier and (self._is_unknown(earlier) or self._is_open(earlier)):
+            doubtful = (one for one in self._unsettled(before) if self._is_unknown(one) or self._is_open(one))
+            if earlier := next(doubtful, None):
                 self._decide_unknown(earlier)
 
-    def _latest(self, uploads: Iterable[Upload]) -> Upload | None:
-        """Return the first upload that Smartech may have taken, None if it took none."""
-        return next((upload for upload in uploads if self._progress(upload).state is not State.NOT_ACCEPTED), None)
+    def _unsettled(self, before: list[Upload]) -> list[Upload]:
+        """Return those earlier uploads that Smartech may have taken and that are not settled.
+
+        What the task had sent until it handed over is settled, if it was cleared since.
+        """
+        handed_over = [one.task for upload in before for one in upload.handovers if one.reason == "handed over"]
+        settled = [one for one in handed_over if not self.task.retries(one)]
+        return [
+            upload
+            for upload in before
+            if self._progress(upload).state is not State.NOT_ACCEPTED
+            and not any(upload.record.task and one.is_not_before(upload.record.task) for one in settled)
+        ]
 
     def send(
         self,
@@ -114,8 +127,18 @@ class Submission:
 
         :raises SmartechOutcomeUnknown: nothing is known of it, and ``on_unknown_outcome`` is ``fail``.
         """
-        earlier = self._latest(self.store.earlier(self.task.for_part(part)))
-        return earlier if earlier and self._stands(earlier, file) else None
+        before = self.store.earlier(self.task.for_part(part))
+        earlier = self._unsettled(before)
+        reasons = [self._why_not(upload, file) for upload in earlier]
+        if None in reasons:
+            return earlier[reasons.index(None)]
+        if UNKNOWN in reasons:
+            self._decide_unknown(earlier[reasons.index(UNKNOWN)])
+        elif earlier:
+            log.warning("Upload %s of an earlier try %s; uploading anew.", earlier[0].requestid, reasons[0])
+        elif any(upload.handovers for upload in before):
+            log.warning("Upload %s was handed over before the task was cleared; uploading anew.", before[0].requestid)
+        return None
 
     def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
         """Keep that this task has done its part for the upload."""
@@ -124,36 +147,25 @@ class Submission:
     def _progress(self, upload: Upload) -> Progress:
         return upload.progress(self.settings.statuses, self.settings.pingbacks_expected, self.max_rejected)
 
-    def _stands(self, earlier: Upload, file: BulkUploadParameters) -> bool:
-        """Whether the earlier upload is the one that this try would send. If not, the log says why."""
-        record, account = earlier.record, self.hook.account
-        if self._progress(earlier).surely_failed:
-            log.warning("Upload %s of an earlier try failed; uploading anew.", earlier.requestid)
-            return False
-        if self._was_handed_over(earlier):
-            log.warning("Upload %s was handed over before the task was cleared; uploading anew.", earlier.requestid)
-            return False
+    def _why_not(self, earlier: Upload, file: BulkUploadParameters) -> str | None:
+        """Return why an earlier upload is not the one that this try would send, None if it is."""
+        record, account, progress = earlier.record, self.hook.account, self._progress(earlier)
+        if progress.surely_failed:
+            # A retry would send the same rows: it ends as the try before.
+            same_rows = progress.by_rows and record.task is not None and self.task.retries(record.task)
+            return None if same_rows else "failed"
         if record.fingerprint != file.fingerprint() or record.idc != account.idc:
-            if self._is_unknown(earlier) and self.on_unknown_outcome == "fail":
-                self._decide_unknown(earlier)
-            what = "another file, list or data centre"
-            log.warning("An earlier try sent upload %s of %s; uploading anew.", earlier.requestid, what)
-            return False
+            doubtful = self._is_unknown(earlier) and self.on_unknown_outcome == "fail"
+            return UNKNOWN if doubtful else "was of another file, list or data centre"
         # A key that was renewed looks like another account, and a run of the same name like this one.
         same_account = record.account == account.identity
         same_run = record.task is not None and self.task.follows(record.task)
-        if not (same_account and same_run and (record.tracked or not self.waits)) or self._is_unknown(earlier):
-            self._decide_unknown(earlier)
-            return False
-        return True
-
-    def _was_handed_over(self, earlier: Upload) -> bool:
-        """Whether the task did its part for it, and was cleared since."""
-        return any(one.reason == "handed over" and not self.task.retries(one.task) for one in earlier.handovers)
+        is_ours = same_account and same_run and (record.tracked or not self.waits)
+        return UNKNOWN if not is_ours or self._is_unknown(earlier) else None
 
     def _is_open(self, earlier: Upload) -> bool:
-        """Whether nothing has been said of its end yet, and its task was not cleared to upload anew."""
-        return not self._progress(earlier).state.ended and not self._was_handed_over(earlier)
+        """Whether nothing has been said of its end yet."""
+        return not self._progress(earlier).state.ended
 
     def _is_unknown(self, earlier: Upload) -> bool:
         """Whether nobody knows if it was loaded: no clear answer came, or the wait for it was given up."""

@@ -261,17 +261,15 @@ class SqlToSmartechOperator(_S3Operator):
         self.upload_args = upload_args
         self._streaming = False
 
-    announced_as: ClassVar[str] = "requestids"
-
     def execute(self, context: Context) -> Any:
         """Stage and submit the query's rows, or go on where an earlier try ended."""
         with self._tidied(context):
             return super().execute(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Finish the task after the deferred wait."""
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Finish the task after the deferred wait, however that ended."""
         with self._tidied(context):
-            return super().execute_complete(context, event)
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Break off while rows are streamed, so that nothing stays behind: the task has only seconds left.
@@ -450,8 +448,8 @@ class SqlToSmartechOperator(_S3Operator):
             if self.delete_staged == "always" and over:
                 try:
                     self._remove_superseded(UploadStore.configured(), task_try(context))
-                except UploadStoreError as away:
-                    log.warning("%s The staged files stay.", away)
+                except Exception as failure:  # noqa: BLE001 - it must not take the place of what ended the task
+                    log.warning("Staged files may be left in S3. %s", failure)
             raise
 
     def _remove_superseded(self, store: UploadStore, task: TaskTry) -> None:

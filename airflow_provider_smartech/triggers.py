@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -132,18 +132,22 @@ class Poll:
             await asyncio.sleep(self._settings.poll_interval)
             try:
                 arrivals = await _in_thread(self._store.arrivals)
-                await self._sweep(arrivals)
             except UploadStoreError as error:
                 log.warning("%s The waiting goes on.", error)
                 continue
             self._due |= {key for name, key in arrivals.items() if name not in self._seen} | self._next_in_turn()
             self._seen = {name: self._seen.get(name, time.monotonic()) for name in arrivals}
             self._look_at_due()
+            await self._sweep()
 
-    async def _sweep(self, arrivals: Collection[str]) -> None:
+    async def _sweep(self) -> None:
+        """Remove news that all have seen; where that is not allowed, the listing grows, and nothing else."""
         before = time.monotonic() - max(SWEEP_AFTER, 3 * self._settings.poll_interval)
-        if old := [name for name in arrivals if self._seen.get(name, before) < before]:
-            await _in_thread(self._store.sweep, old)
+        if old := [name for name, seen in self._seen.items() if seen < before]:
+            try:
+                await _in_thread(self._store.sweep, old)
+            except UploadStoreError as error:
+                log.warning("News that was seen could not be removed. %s", error)
 
     def _next_in_turn(self) -> set[str]:
         key = next(iter(self._waiting), None)

@@ -98,6 +98,10 @@ class TaskTry(BaseModel):
         same_run = self.run_started is not None and self.run_started == earlier.run_started
         return same_run and self.try_number > earlier.try_number
 
+    def is_not_before(self, other: TaskTry) -> bool:
+        """Whether this is that try, or surely one after it in the same DAG run."""
+        return self.for_part(0) == other.for_part(0) or self.follows(other)
+
     def retries(self, earlier: TaskTry) -> bool:
         """Whether this is a retry of that try, without a clearing of the task between them."""
         return self.follows(earlier) and self.max_tries == earlier.max_tries
@@ -241,11 +245,12 @@ class Upload(BaseModel):
         """Judge the upload.
 
         It has ended when ``expected`` different terminal ping-backs have come, and the worst of what they say counts.
-        What came after the first conclusion changes nothing. It has failed as well if no row was accepted, or more than
+        What came after the conclusion changes nothing. It has failed as well if no row was accepted, or more than
         ``max_rejected`` were rejected.
         """
         verdicts = self.verdicts(words)
-        concluded = min((one.pingbacks for one in self.conclusions), key=len, default=())
+        # Several conclude only at the same moment, and then the worse of what they saw counts for all of them.
+        concluded = {name for one in self.conclusions for name in one.pingbacks}
         considered = [found for found in verdicts if found[0].name in concluded]
         deciding = _different(considered)
         if not deciding:

@@ -101,6 +101,9 @@ class Wait:
         if not upload.conclusions:
             seen = Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks))
             self.store.concluded(upload.key, seen)
+            # Somebody else may have concluded at the same moment, upon more.
+            upload = self.store.read(upload.key, upload)
+            progress = self._progress(upload)
         summary = upload.summary(progress)
         level = logging.WARNING if progress.rows.rejected else logging.INFO
         log.log(
@@ -125,26 +128,22 @@ class Wait:
 
     def block(self, uploads: Sequence[Upload]) -> list[Upload]:
         """Wait here and return the uploads as they are when all have ended, or when the time is over."""
-        return [self._until(upload) for upload in uploads]
+        waited = [self._until(upload) for upload in uploads]
+        self.last_look()
+        return [one if self.has_ended(one) else self.patiently(self.store.read, one.key, one) for one in waited]
 
     def _until(self, upload: Upload) -> Upload:
-        while not self.has_ended(upload):
-            left = self._deadline - time.monotonic()
-            upload = self._again(upload)
-            if left <= 0:
+        while not self.has_ended(upload) and (left := self._deadline - time.monotonic()) > 0:
+            try:
+                upload = self.patiently(self.store.read, upload.key, upload)
+            except UploadStoreError as error:
+                if not _may_pass(error):
+                    raise
+                # The time is over; there is a last look.
                 break
             if not self.has_ended(upload):
                 time.sleep(min(self.settings.poll_interval, left))
         return upload
-
-    def _again(self, upload: Upload) -> Upload:
-        try:
-            return self.patiently(self.store.read, upload.key, upload)
-        except UploadStoreError as error:
-            if not _may_pass(error):
-                raise
-            # The time is over.
-            return upload
 
     def resume(self, event: dict[str, Any] | None) -> list[Upload]:
         """Return the uploads that a trigger's event is about, as the store has them now.

@@ -94,12 +94,18 @@ def test_the_worst_counts_until_somebody_acted_upon_what_had_come_and_what_comes
     """``seen`` of the ping-backs, whose clock does not matter, were there when somebody acted."""
     pingbacks = [PingBack(payload=payload, name=f"pingback-{n}.json") for n, payload in enumerate(payloads)]
     concluded = [Conclusion(pingbacks=tuple(one.name for one in pingbacks[:seen]))] if seen else []
-    # Who acted upon more came later, and changes nothing.
-    concluded += [Conclusion(pingbacks=tuple(one.name for one in pingbacks))] if seen else []
     one = upload().model_copy(update={"pingbacks": tuple(pingbacks), "conclusions": tuple(concluded)})
     progress = one.progress(settings.statuses, 1)
     assert (progress.state, progress.contradicted) == (state, contradicted)
     assert progress.surely_failed is (state is State.FAILED and not contradicted)
+
+
+def test_of_two_who_act_at_the_same_moment_whoever_saw_the_worse_decides_for_both(settings: Settings) -> None:
+    said: list[Any] = [DONE, FAILED, ODD]
+    pingbacks = tuple(PingBack(payload=payload, name=f"pingback-{n}.json") for n, payload in enumerate(said))
+    concluded = tuple(Conclusion(pingbacks=tuple(one.name for one in pingbacks[:seen])) for seen in (2, 1))
+    one = upload().model_copy(update={"pingbacks": pingbacks, "conclusions": concluded})
+    assert one.progress(settings.statuses, 1).state is State.FAILED
 
 
 @pytest.mark.parametrize(
