@@ -9,23 +9,35 @@ from typing import Any
 
 from airflow_provider_smartech.payloads import leaves, squeezed
 
-# Smartech documents no names of counts. These are the usual ones, squeezed.
-TOTALS = ("total", "totalcount", "totalrecords", "totalrows", "count", "rows", "records", "processed")
-ACCEPTED = ("success", "successcount", "succeeded", "accepted", "acceptedcount", "uploaded", "loaded")
-# What was accepted, in parts.
-CHANGED = ("added", "inserted", "updated")
-DUPLICATES = ("duplicate", "duplicates")
-REJECTED = (
-    *("failed", "failedcount", "failures", "failurecount", "rejected", "rejectedcount"),
-    *("errors", "errorcount", "invalid", "invalidcount", "skipped", "skippedcount"),
-)
-NAMES = frozenset((*TOTALS, *ACCEPTED, *CHANGED, *DUPLICATES, *REJECTED))
+# Smartech documents no names of counts. These are the usual ones, squeezed, with what may stand around them.
+_UNITS = "(?:rows?|records?|contacts?|entries|lines|counts?)"
 
-_NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,15})(?:\.0*)?")
+
+def _names(stems: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:total|num|numberof)?{_UNITS}*(?:{stems}){_UNITS}*")
+
+
+TOTAL = re.compile(rf"total{_UNITS}*|(?:num|numberof)?{_UNITS}+|processed{_UNITS}*|{_UNITS}processed")
+ACCEPTED = _names("success(?:ful|fully)?|succeeded|accepted|uploaded|loaded|imported")
+# Parts of what was accepted: rows without a change may be in none of them.
+PARTS = _names("added|inserted|created|updated|modified|unchanged")
+DUPLICATES = _names("duplicates?")
+# In the singular and alone, such a name is a flag or a text.
+REJECTED = _names(
+    rf"failed|failures|failure(?={_UNITS})|rejected|rejections?(?={_UNITS})|errors|error(?={_UNITS})|invalid|skipped"
+)
+_KINDS = (REJECTED, ACCEPTED, PARTS, DUPLICATES, TOTAL)
+
+_NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}|[0-9]{1,15})(?:\.0*)?")
+
+
+def kind_of(name: str) -> re.Pattern[str] | None:
+    """Return which kind of number a squeezed name is of, None of none."""
+    return next((kind for kind in _KINDS if kind.fullmatch(name)), None)
 
 
 def number(value: Any) -> int | None:
-    """Return a number of rows, such as ``12``, ``"12"``, ``12.0`` or ``"1,200"``; None for anything else."""
+    """Return a number of rows, such as ``12``, ``"12"``, ``12.0``, ``"1,200"`` or ``"1,00,000"``; None of others."""
     form = None if isinstance(value, bool) else _NUMBER.fullmatch(str(value).strip())
     return int(form[1].replace(",", "")) if form else None
 
@@ -35,7 +47,7 @@ def counts(payload: Any) -> dict[str, int]:
     found = {}
     for names, value in leaves(payload):
         rows = number(value)
-        if rows is not None and squeezed(names[-1]) in NAMES:
+        if rows is not None and kind_of(squeezed(names[-1])):
             found[names[-1]] = rows
     return found
 
@@ -59,12 +71,12 @@ class Rows:
         lacks of the rows sent counts as rejected. Where one number is named twice and differently, the worse counts.
         """
         named = _named(payload)
-        said = _first(named, TOTALS, min)
+        said, accepted = _least(named, TOTAL), _least(named, ACCEPTED)
         total = said if sent is None else sent
-        accepted, rejected = _accepted(named), [sum(named[name]) for name in REJECTED if name in named]
+        rejected = [sum(numbers) for (kind, _), numbers in named.items() if kind is REJECTED]
         missing = 0 if sent is None or said is None else max(0, sent - said)
         if accepted is not None and total is not None:
-            duplicates = _first(named, DUPLICATES, max) or 0
+            duplicates = _least(named, DUPLICATES) or 0
             return cls(total=total, accepted=accepted, rejected=max(0, total - accepted - duplicates, *rejected))
         if not rejected and not missing:
             return cls(total=total, accepted=accepted)
@@ -120,30 +132,24 @@ def checked_max_rejected(value: Any) -> float | None:
     )
 
 
-def _named(payload: Any) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
+def _named(payload: Any) -> dict[tuple[re.Pattern[str], str], set[int]]:
+    """Return the numbers that are named, by their kinds and names."""
+    found: dict[tuple[re.Pattern[str], str], set[int]] = {}
     for names, value in leaves(payload):
-        rows = number(value)
-        name = _meaning([squeezed(name) for name in names])
-        if rows is not None and name in NAMES:
-            found.setdefault(name, set()).add(rows)
-    return found
+        rows, name = number(value), _meaning([squeezed(name) for name in names])
+        kind = kind_of(name)
+        if rows is not None and kind:
+            found.setdefault((kind, name), set()).add(rows)
+    # A one alone is how some languages write "true".
+    return {} if found == {(ACCEPTED, "success"): {1}} else found
 
 
 def _meaning(path: list[str]) -> str:
     """Return what a number is of: of ``{"rejected": {"count": 5}}``, the rejected ones."""
-    if path[-1] not in TOTALS:
+    if kind_of(path[-1]) is not TOTAL:
         return path[-1]
-    return next((name for name in reversed(path) if name in NAMES and name not in TOTALS), path[-1])
+    return next((name for name in reversed(path) if kind_of(name) not in (None, TOTAL)), path[-1])
 
 
-def _first(named: dict[str, set[int]], names: Iterable[str], choose: Any) -> int | None:
-    return next((choose(named[name]) for name in names if name in named), None)
-
-
-def _accepted(named: dict[str, set[int]]) -> int | None:
-    whole = [min(named[name]) for name in ACCEPTED if name in named]
-    parts = [min(named[name]) for name in CHANGED if name in named]
-    if whole:
-        return min(whole)
-    return sum(parts) if parts else None
+def _least(named: dict[tuple[re.Pattern[str], str], set[int]], kind: re.Pattern[str]) -> int | None:
+    return min((min(numbers) for (found, _), numbers in named.items() if found is kind), default=None)

@@ -65,18 +65,29 @@ def _form(text: str, is_form: bool) -> dict[str, Any]:
 def leaves(value: Any) -> Iterator[Leaf]:
     """Give the single values of a JSON value in their order, each with the names that lead to it.
 
-    What has no name, such as a text alone, is not among them. Walks without recursion, because the depth is the
-    sender's choice.
+    What has no name, such as a text alone, is not among them. A text that is itself JSON, as in a field of a form, is
+    opened. Walks without recursion, because the depth is the sender's choice.
     """
     waiting: list[Leaf] = [((), value)]
     while waiting:
         names, value = waiting.pop()
+        if names and isinstance(value, str):
+            value = _opened(value)
         if isinstance(value, dict):
             waiting.extend(((*names, name), item) for name, item in reversed(value.items()))
         elif isinstance(value, list):
             waiting.extend((names, item) for item in reversed(value))
         elif names:
             yield names, value
+
+
+def _opened(text: str) -> Any:
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return read_json(text, parse_constant=str, parse_int=_integer, object_pairs_hook=gathered)
+    except ValueError:
+        return text
 
 
 def squeezed(text: str) -> str:

@@ -70,6 +70,9 @@ def _field(names: str, shortest: int) -> re.Pattern[str]:
     )
 
 
+# An API key in words or in some other markup: a long word just behind its name.
+_TOLD_KEY = re.compile(r"(api[\s_.-]?key(?:\W{1,20}(?:value|is|was)\b)?\W{1,20})[\w.+/=-]{16,}", re.IGNORECASE)
+
 # What Amazon names credentials in requests and answers.
 _CREDENTIALS = re.compile("SecretAccessKey|SessionToken|Security-Token|WebIdentityToken|SAMLAssertion", re.IGNORECASE)
 
@@ -148,6 +151,7 @@ def _scrub(text: str, forms: Iterable[str]) -> str:
             lower = text.lower()
     text = without_queries(text)
     text = _field(_SURE, 1).sub(_without_value, text)
+    text = _TOLD_KEY.sub(rf"\1{HIDDEN}", text)
     return _field(_LIKELY, SHORTEST_SECRET_VALUE).sub(_without_value, text)
 
 
@@ -164,13 +168,31 @@ def _scrub_json(value: Any, forms: Sequence[str]) -> Any:
     if isinstance(value, str):
         return _scrub(value, forms)
     if isinstance(value, list):
-        return [_scrub_json(item, forms) for item in value]
+        told = any(map(_is_name, value))
+        return [HIDDEN if told and _is_long(item) else _scrub_json(item, forms) for item in value]
     if isinstance(value, dict):
+        # As in {"name": "apikey", "value": …}.
+        told = any(map(_is_name, value.values()))
         return gathered(
-            (_scrub(str(key), forms), HIDDEN if _is_secret(str(key), item) else _scrub_json(item, forms))
+            (
+                _scrub(str(key), forms),
+                HIDDEN if _is_secret(str(key), item) or (told and _is_long(item)) else _scrub_json(item, forms),
+            )
             for key, item in value.items()
         )
     return value
+
+
+def _is_name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) < 50
+        and re.fullmatch(rf"\s*(?:{_SURE})\s*", value, re.IGNORECASE) is not None
+    )
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) >= SHORTEST_SECRET_VALUE
 
 
 def _is_secret(key: str, value: Any) -> bool:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_smartech.counts import NAMES, REJECTED, number
+from airflow_provider_smartech.counts import REJECTED, kind_of, number
 from airflow_provider_smartech.payloads import leaves, squeezed
 
-# Texts that say, in a field for errors, that there is none.
+# Texts that say, in a field for errors, that there is none; and in a flag, that it is not set.
 _NOTHING = frozenset(
-    {"", "0", "none", "null", "nil", "undefined", "no", "false", "n/a", "na", "noerror", "noerrors", "ok"}
+    {"", "0", "none", "null", "nil", "undefined", "no", "n", "false", "n/a", "na", "noerror", "noerrors", "ok"}
 )
-_ERRORS = ("error", "exception", "failurereason", "failreason", "failedreason", "rejectreason", "rejectionreason")
-_GOOD = frozenset(
-    {"success", "issuccess", "successful", "succeeded", "ok", "completed", "iscompleted", "loaded", "valid"}
-)
-_BAD = frozenset({"failed", "isfailed", "failure", "rejected", "aborted", "cancelled", "canceled", "invalid"})
+_NOT = frozenset({"false", "no", "n", "0"})
+_YES = frozenset({"true", "yes", "y"})
+# What a name holds that speaks of a failure.
+_BAD = re.compile(r"error|exception|fail|reject|abort|cancel|invalid|^(?:is|has)?fault")
+# What a flag of success may be called besides the words that are known.
+_GOOD = frozenset({"success", "successful", "ok", "loaded", "uploaded", "accepted", "valid"})
+_FLAG = re.compile(r"^(?:is|has|was|are)")
 # The fields of the API's answer to a request.
 _ECHO = {"result", "requestid"}
 
@@ -89,52 +92,63 @@ class Statuses:
         verdict = Verdict.worst(known) or Verdict.UNRECOGNISED
         if not verdict.is_terminal:
             return verdict
-        if requestid is not None and requestids(parts) - {requestid}:
+        if requestid is not None and {one.lower() for one in requestids(parts)} - {requestid.lower()}:
             return Verdict.UNRECOGNISED
         doubtful = verdict is Verdict.COMPLETED and (
             self._says_otherwise(parts) or (_is_echo(parts) and not self.echo_completes)
         )
         return Verdict.UNRECOGNISED if doubtful else verdict
 
-    def _words(self, part: Any) -> Iterator[str]:
+    def _words(self, part: Any) -> list[str]:
         if not isinstance(part, dict | list) and part not in (None, ""):
-            yield str(part)
-        for names, value in leaves(part):
-            if value is not None and self._is_status(names, value):
-                yield str(value)
+            return [str(part)]
+        found = [str(value) for names, value in leaves(part) if value is not None and self._is_status(names, value)]
+        # A status that is left blank beside another says nothing.
+        return [word for word in found if word.strip()] or found
 
     def _is_status(self, names: Sequence[str], value: Any) -> bool:
         """Whether a value is a status: it is in a status field, or in an object there, and is no number of rows."""
         path = [squeezed(name) for name in names]
         if self.fields.isdisjoint(path):
             return False
-        return path[-1] in self.fields or not (
-            path[-1] == "requestid" or (path[-1] in NAMES and number(value) is not None)
-        )
+        is_count = kind_of(path[-1]) is not None and number(value) is not None
+        return path[-1] in self.fields or not (path[-1] == "requestid" or is_count)
 
     def _says_otherwise(self, parts: Sequence[Any]) -> bool:
         """Whether something beside a good word contradicts it."""
-        for part in parts:
-            for names, value in leaves(part):
-                path = [squeezed(name) for name in names]
-                rows, text = number(value), squeezed(str(value))
-                is_count = rows is not None and path[-1] in NAMES
-                if path[-1] in _GOOD and text in ("false", "no"):
-                    return True
-                if path[-1] in _BAD and text in ("true", "yes"):
-                    return True
-                if value is None or text in _NOTHING or rows == 0:
-                    continue
-                named = [name for name in path if name in REJECTED or any(error in name for error in _ERRORS)]
-                # Rejected rows have a verdict of their own, but for those in place of a status.
-                if named and (not is_count or not self.fields.isdisjoint(path[:-1])):
-                    return True
-        return False
+        return any(
+            self._contradicts([squeezed(name) for name in names], value)
+            for part in parts
+            for names, value in leaves(part)
+        )
+
+    def _contradicts(self, path: list[str], value: Any) -> bool:
+        text, rows, kind = squeezed(str(value)), number(value), kind_of(path[-1])
+        known = self.words.get(text)
+        if known is Verdict.FAILED:
+            return True
+        flag = _FLAG.sub("", path[-1])
+        is_good = flag in _GOOD or self.words.get(flag) is Verdict.COMPLETED
+        if is_good and text in _NOT and (kind is None or rows is None):
+            return True
+        if value is None or text in _NOTHING or rows == 0:
+            return False
+        if kind and rows is None and text not in _YES and known is None:
+            # Named like a number of rows, and none that can be read.
+            return True
+        counted = rows is not None and kind and any(kind_of(name) is REJECTED for name in path)
+        bad = any(_BAD.search(name) for name in path) and known is not Verdict.COMPLETED
+        # Rejected rows have a verdict of their own, but for those in place of a status.
+        return bad and (not counted or not self.fields.isdisjoint(path[:-1]))
 
 
 def requestids(payload: Any) -> set[str]:
     """Return the requestids that a ping-back names."""
-    named = (str(value).strip() for names, value in leaves(payload) if squeezed(names[-1]) == "requestid" and value)
+    named = (
+        str(value).strip()
+        for names, value in leaves(payload)
+        if value and {"requestid", "requestids"} & {squeezed(name) for name in names}
+    )
     return set(named) - {""}
 
 

@@ -260,14 +260,14 @@ class Upload(BaseModel):
                 under_way = any(verdict is not Verdict.SILENT for _, verdict in considered)
                 return Progress(state=State.IN_PROGRESS if under_way else self._answered())
         by_word = Verdict.worst(verdict for _, verdict in deciding)
-        with_rows = [self._with_rows(*found, max_rejected) for found in verdicts if found[1].is_terminal]
+        said = {(found[1], self._with_rows(*found, max_rejected)) for found in verdicts if found[1].is_terminal}
         worst = Verdict.worst(self._with_rows(*found, max_rejected) for found in deciding)
         return Progress(
             state=State(str(worst)),
             deciding=tuple(pingback for pingback, _ in deciding),
             rows=Rows.worst(self._rows(pingback) for pingback, _ in deciding),
             by_rows=worst is not by_word,
-            contradicted=len(set(with_rows)) > 1,
+            contradicted=len(said) > 1,
         )
 
     def _rows(self, pingback: PingBack) -> Rows:

@@ -9,11 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_smartech.counts import (
-    ACCEPTED,
-    CHANGED,
-    DUPLICATES,
-    REJECTED,
-    TOTALS,
     Rows,
     checked_max_rejected,
     counts,
@@ -57,11 +52,12 @@ from airflow_provider_smartech.counts import (
         ({"total": 6, "accepted": 5, "rejected": 1}, 10, (10, 5, 5)),
         ({"total": 6, "rejected": 1}, 10, (10, 5, 5)),
         ({"total": 12, "accepted": 10, "rejected": 0}, 10, (10, 10, 0)),
-        # Duplicates are not rejected, and what was changed was accepted.
+        # Duplicates are not rejected, and rows without a change may be in no part.
         ({"total": 10, "accepted": 7, "duplicates": 3}, None, (10, 7, 0)),
         ({"total": 10, "accepted": 7, "duplicates": 3, "rejected": 1}, None, (10, 7, 1)),
-        ({"added": 4, "updated": 3}, 10, (10, 7, 3)),
-        ({"inserted": 4, "updated": 3, "failed": 2}, None, (9, 7, 2)),
+        ({"added": 4, "updated": 3}, 10, (10, None, None)),
+        ({"added": 0, "updated": 0, "unchanged": 10, "failed": 0}, 10, (10, 10, 0)),
+        ({"inserted": 4, "updated": 3, "failed": 2}, 10, (10, 8, 2)),
         ({"success": 5, "added": 4, "updated": 3}, 10, (10, 5, 5)),
         # Several kinds of rejected rows add up.
         ({"total": 10, "failed": 2, "invalid": 3}, None, (10, 5, 5)),
@@ -72,6 +68,13 @@ from airflow_provider_smartech.counts import (
         ({"total": 10, "job": [{"rejected": 1}, {"rejected": 3}]}, None, (10, 6, 4)),
         ([{"total": 10, "rejected": 3}, {"total": "10", "rejected": "3"}], None, (10, 7, 3)),
         # Other ways to write them.
+        ({"accepted": "1,00,000", "total": "2,00,000"}, 200_000, (200_000, 100_000, 100_000)),
+        ({"failed_records": 10, "success_records": 0}, 10, (10, 0, 10)),
+        ({"total_failed": 4, "invalid_contacts": 1}, 10, (10, 5, 5)),
+        ({"total": 10, "processed": 2}, 10, (10, 2, 8)),
+        ({"data": '{"failed": 10, "total": 10}'}, 10, (10, 0, 10)),
+        ({"success": 1}, 10, (10, None, None)),
+        ({"success": 1, "failed": 9}, 10, (10, 1, 9)),
         ({"Total-Count": "1,200", "success_count": "1,000", "failedCount": "200"}, None, (1200, 1000, 200)),
         ({"total": 5.0, "accepted": "5."}, None, (5, 5, 0)),
         ({"total": " 5 ", "accepted": "04"}, None, (5, 4, 1)),
@@ -188,6 +191,14 @@ def test_rows_are_said_as_people_read_them(rows: Rows, said: str) -> None:
 
 
 few = st.integers(0, 20)
+TOTALS, ACCEPTED, DUPLICATES = (
+    ("total", "count", "processed", "rows"),
+    ("accepted", "success", "uploaded"),
+    ("duplicates",),
+)
+REJECTED = ("failed", "rejected", "errors", "invalid", "failed_records")
+CHANGED = ("added", "updated")
+
 named = st.dictionaries(st.sampled_from([*TOTALS, *ACCEPTED, *CHANGED, *DUPLICATES, *REJECTED]), few)
 payloads = named | st.lists(named, max_size=3).map(lambda several: {"jobs": several})
 sent = st.none() | few

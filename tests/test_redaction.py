@@ -252,3 +252,23 @@ def test_a_filtered_logger_shows_urls_with_an_api_key_without_their_queries(capl
         logger.debug('"%s %s" %s', "POST", "/apiv2?type=contact&apikey=s3cret", 200)
         logger.debug('"%s %s" %s', "GET", "/other?a=b", 200)
     assert caplog.messages == ['"POST /apiv2" 200', '"GET /other?a=b" 200']
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "<apikey>{}</apikey>",
+        "{{apikey: '{}'}}",
+        "Invalid API key '{}'",
+        "apikey {} is not known",
+        '"apikey" => "{}"',
+        "api.key={}",
+        "the API key is {}",
+        {"name": "apikey", "value": "{}"},
+        ["apikey", "{}"],
+    ],
+)
+def test_an_api_key_is_hidden_in_whatever_way_it_is_told(told: Any) -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    whole = json.loads(json.dumps(told).replace("{}", key))
+    assert key not in json.dumps(scrub_json(whole, []))

@@ -75,7 +75,10 @@ ABOUT = "a1b2"
         ({"status": "completed", "requestId": f" {ABOUT} "}, COMPLETED),
         ({"status": "completed", "requestid": ""}, COMPLETED),
         ({"status": "completed", "requestid": None}, COMPLETED),
+        ({"status": "completed", "requestid": ABOUT.upper()}, COMPLETED),
         ({"status": "completed", "requestid": "other"}, UNRECOGNISED),
+        ({"status": "completed", "requestids": ["other"]}, UNRECOGNISED),
+        ({"status": "completed", "requestid": {"value": "other"}}, UNRECOGNISED),
         ({"status": "completed", "data": [{"request_id": "other"}]}, UNRECOGNISED),
         ({"status": "completed", "requestid": [ABOUT, "other"]}, UNRECOGNISED),
         ({"status": "failed", "requestid": "other"}, UNRECOGNISED),
@@ -112,6 +115,20 @@ def test_a_pingback_that_names_another_upload_s_requestid_ends_this_one_by_no_wo
         {"failed": "yes"},
         {"is_failed": "true"},
         {"data": {"aborted": True}},
+        {"failure": "disk full"},
+        {"failure": 1},
+        {"failure_message": "quota"},
+        {"fault": "x"},
+        {"has_failures": True},
+        {"done": False},
+        {"is_successful": "n"},
+        {"is_success": 0},
+        {"success": "failure"},
+        {"data": {"outcome": "failed"}},
+        {"error": {"count": 3}},
+        {"exception": {"total": 3}},
+        {"accepted": "5/10"},
+        {"total": "about ten"},
     ],
 )
 def test_a_good_word_beside_something_bad_is_not_taken_for_success(settings: Settings, beside: dict[str, Any]) -> None:
@@ -141,6 +158,12 @@ def test_a_good_word_beside_something_bad_is_not_taken_for_success(settings: Set
         {"failed": False},
         {"failed": "no"},
         {"message": "no error was found"},
+        {"errors": "[]"},
+        {"is_error": "N"},
+        {"error_message": "Success"},
+        {"state": ""},
+        {"failed_records": 3},
+        {"default_list": 7},
     ],
 )
 def test_an_empty_error_and_a_number_of_rejected_rows_contradict_no_good_word(
@@ -226,7 +249,7 @@ def test_words_and_fields_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AIRFLOW__SMARTECH__STATUS_FIELDS", "Ergebnis")
     monkeypatch.setenv("AIRFLOW__SMARTECH__COMPLETED_WORDS", "fertig, alles gut")
     statuses = Settings.load().statuses
-    assert statuses.verdict({"ergebnis": "Alles Gut", "status": "failed"}) is COMPLETED
+    assert statuses.verdict({"ergebnis": "Alles Gut", "status": "queued"}) is COMPLETED
     assert statuses.verdict({"ergebnis": "completed"}) is UNRECOGNISED
 
 

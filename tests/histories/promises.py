@@ -111,6 +111,8 @@ def stay_as_they_were_acted_upon(history: History) -> None:
         upload = _read(history, sent)
         if not upload.conclusions:
             continue
+        # Also where the process died right after it had kept that.
+        sent.acted = sent.acted if sent.acted is not None else list(sent.pinged)
         state = upload.progress(settings.statuses, settings.pingbacks_expected).state
         sent.concluded = sent.concluded or state
         assert state == sent.concluded, f"{sent.taken} was {sent.concluded}, and is {state}"
