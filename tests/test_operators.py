@@ -901,6 +901,37 @@ def test_a_limit_of_rejected_rows_that_is_none_is_refused_when_the_dag_is_read(c
         operator(csv_url, max_rejected=wrong)
 
 
+@pytest.mark.parametrize("second", [Fault.STATUS_FAILED, Fault.INVALID_KEY])
+def test_an_older_upload_that_is_under_way_is_taken_whatever_was_sent_after_it(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, second: Fault
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(f"{csv_url}?file=a", on_unknown_outcome="fail"), FIRST)
+    sandbox.faults = frozenset({second})
+    refused = pytest.raises(SmartechRefused)
+    with refused if second is Fault.INVALID_KEY else crashing(Submission, "hand_over", after=False):
+        run(operator(f"{csv_url}?file=b", on_unknown_outcome="fail"), RETRY)
+    sandbox.faults = frozenset()
+    eventually(lambda: second is Fault.INVALID_KEY or bool(store.find(submitted(sandbox)[1]).pingbacks))
+    sent = submitted(sandbox)
+    third = FakeTaskInstance(try_number=3)
+    assert run(operator(f"{csv_url}?file=a", on_unknown_outcome="fail"), third) == sent[0]
+    assert submitted(sandbox) == sent
+
+
+def test_a_retry_ends_by_the_rejected_rows_of_the_try_before_and_sends_none_of_them_again(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str
+) -> None:
+    sandbox.faults = frozenset({Fault.ALL_ROWS_REJECTED})
+    with crashing(Submission, "hand_over", after=False):
+        run(operator(csv_url), FIRST)
+    eventually(lambda: bool(only_upload(store).pingbacks))
+    with pytest.raises(UploadRowsRejected):
+        run(operator(csv_url, wait_for_completion=True), RETRY)
+    assert len(submitted(sandbox)) == 1
+
+
 # --- templates ---------------------------------------------------------------------------------------------------
 
 

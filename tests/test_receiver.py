@@ -343,3 +343,13 @@ def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: 
         output, _ = process.communicate(timeout=20)
     assert kept(store, upload_id) == [{"status": "failed"}]
     assert upload_id.encode() not in output
+
+
+def test_what_comes_for_an_unknown_upload_is_not_even_read(
+    receiver: ReceiverServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever calls must not make the server parse for him."""
+    reads: list[bytes] = []
+    monkeypatch.setattr("airflow_provider_smartech.receiver.read_payload", lambda body, **_: reads.append(body))
+    answer = httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", content=b"{}")
+    assert (answer.status_code, reads) == (404, [])

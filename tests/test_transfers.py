@@ -493,7 +493,7 @@ class TestSqlToSmartech:
         for fault in faults:
             sandbox.fail_next(fault)
         with pytest.raises(UploadTimeout):
-            run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, timeout=0.5))
+            run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, timeout=5))
         assert "requested by the fault" in caplog.text, "the other one is told as well"
 
     def test_airflow_s_own_deadline_is_no_timeout_if_the_pingbacks_have_come_meanwhile(
@@ -1260,6 +1260,25 @@ class TestDeletion:
         s3_refuses(monkeypatch, "DeleteObject", "AccessDenied")
         run(from_sql(bucket, wait_for_completion=True))
         assert f"Contact data may be left at s3://{bucket}/{keys(s3, bucket)[0]}" in caplog.text
+
+    def test_parts_that_a_killed_worker_left_are_removed_with_its_folder(self, s3: Any, bucket: str) -> None:
+        for folder in ("staged/one", "staged/other"):
+            s3.create_multipart_upload(Bucket=bucket, Key=f"{folder}/contacts-00001.csv")
+        assert staging_area.remove_folder(s3, bucket, "staged/one")
+        left = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+        assert [upload["Key"] for upload in left] == ["staged/other/contacts-00001.csv"]
+
+    def test_a_damaged_record_of_what_was_staged_stops_nobody(
+        self, sandbox: SandboxServer, s3: Any, bucket: str, store: UploadStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sandbox.fail_next(Fault.STATUS_FAILED)
+        task = from_sql(bucket, wait_for_completion=True)
+        with pytest.raises(UploadFailed):
+            run(task)
+        (begun,) = Path(store.url.removeprefix("file://")).glob("stagings/*/*-begun.json")
+        begun.write_text("{", "utf-8")
+        assert run(task, FakeTaskInstance(try_number=2))["accepted"] == 10
+        assert begun.name.removesuffix("-begun.json") in caplog.text
 
 
 class TestOtherDatabases:

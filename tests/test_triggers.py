@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -360,6 +360,36 @@ def test_a_poll_that_breaks_off_fails_all_who_wait(store: UploadStore, monkeypat
         return list(await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 20))
 
     assert [str(error) for error in asyncio.run(gather())] == ["a bug", "a bug"]
+
+
+def test_news_that_cannot_be_removed_delays_nobody(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def denied(self: Storage, names: Iterable[str]) -> None:
+        tried.extend(names)
+        raise UploadStoreError("access denied")
+
+    monkeypatch.setattr(Storage, "remove", denied)
+    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER", 0.0)
+    awaited, other = created(store), created(store)
+
+    async def ping() -> None:
+        store.add_pingback(other, news({"status": "completed"}))
+        await eventually_on_loop(lambda: bool(tried))
+        store.add_pingback(awaited, news({"status": "completed"}))
+
+    # Many others wait, so that its turn would come too late.
+    waiting = [created(store) for _ in range(200)]
+
+    async def both() -> Any:
+        others = [asyncio.create_task(first_event(trigger(key))) for key in waiting]
+        event, _ = await asyncio.gather(asyncio.wait_for(first_event(trigger(awaited)), 5), ping())
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        return event
+
+    assert asyncio.run(both())["event"] == "ended"
 
 
 def test_the_poll_ends_with_the_last_who_waits_and_begins_again_with_the_next(store: UploadStore) -> None:
