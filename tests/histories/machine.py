@@ -199,6 +199,9 @@ class History(RuleBasedStateMachine):
         """Smartech calls back, about any upload and however often."""
         sent = self.sent[-1 - number % len(self.sent)]
         taken = sent.taken
+        if kind == "of another upload" and not promises.is_named(self, sent):
+            # Where the answer was lost, any requestid may be the one.
+            return
         said = message(kind, taken.requestid, taken.rows, self.world.keys[taken.account])
         if self.world.ping(taken, *said, skew) == "HTTP 200":
             sent.pinged.append(KINDS[kind])

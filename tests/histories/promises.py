@@ -139,6 +139,12 @@ def names_staged_files(history: History) -> None:
         assert any(key.startswith(f"{staging.folder}/") for staging in stagings), f"{key} is named nowhere"
 
 
+def is_named(history: History, sent: Sent) -> bool:
+    """Whether the store knows an upload's requestid by the answer."""
+    answer = _read(history, sent).answer
+    return answer is not None and answer.requestid == sent.taken.requestid
+
+
 def _is_same(history: History, sent: Sent) -> bool:
     """Whether it is what the task would send now: the same file, and perhaps the same account."""
     return sent.version == history.version and IDCS[sent.taken.account] == IDCS[history.account]
