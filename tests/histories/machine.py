@@ -287,6 +287,10 @@ class History(RuleBasedStateMachine):
                 sent.pinged.append(KINDS["completed"])
             self.sent.append(sent)
         self._pinged_meanwhile()
+        for sent in self.sent:
+            if sent.handed_over is None and promises.was_handed_over(self, sent):
+                # Also where the process died right after it had kept that.
+                sent.handed_over = self.round
         self._keep(done)
         self.seen[f"try {done.end}"] += 1
         if done.error:

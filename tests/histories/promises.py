@@ -145,6 +145,11 @@ def is_named(history: History, sent: Sent) -> bool:
     return answer is not None and answer.requestid == sent.taken.requestid
 
 
+def was_handed_over(history: History, sent: Sent) -> bool:
+    """Whether the store knows that the task has done its part for an upload."""
+    return any(handover.reason == "handed over" for handover in _read(history, sent).handovers)
+
+
 def _is_same(history: History, sent: Sent) -> bool:
     """Whether it is what the task would send now: the same file, and perhaps the same account."""
     return sent.version == history.version and IDCS[sent.taken.account] == IDCS[history.account]
