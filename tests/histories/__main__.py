@@ -52,7 +52,7 @@ def run(histories: int, number: int, *, steps: int = STEPS, shrink: bool = True)
                 run_state_machine_as_test(seed(seeds.randrange(2**31))(History), settings=checks(some))
                 left -= some
             except FlakyStrategyDefinition:
-                # Threads of the real parts took another turn when the same steps were tried again: no promise is broken.
+                # Threads of the real parts took another turn when the same steps were tried again; no promise broke.
                 History.seen["portions begun anew"] += 1
                 if History.seen["portions begun anew"] > 1 + histories // PORTION:
                     raise
