@@ -458,18 +458,20 @@ class SqlToSmartechOperator(_S3Operator):
         from airflow_provider_smartech.uploads import State
 
         settings = Settings.load()
-        for staging in store.stagings(task):
-            sent = self._sent(store, task, staging)
+        left = [staging for staging in store.stagings(task) if not staging.removed]
+        uploads = self._uploads(store, task) if left else []
+        for staging in left:
+            sent = [one for one in uploads if staging.holds(one)]
             states = {one.key: one.progress(settings.statuses, settings.pingbacks_expected).state for one in sent}
             taken = [one for one in sent if states[one.key] is not State.NOT_ACCEPTED]
             if self.delete_staged != "never":
                 taken = [one for one in taken if not states[one.key].ended and not one.given_up]
             self._remove(store, staging, {one.record.file for one in taken})
 
-    def _sent(self, store: UploadStore, task: TaskTry, staging: Staging) -> list[Upload]:
-        """Return the uploads of a staging's files."""
+    def _uploads(self, store: UploadStore, task: TaskTry) -> list[Upload]:
+        """Return what the tries of this task have uploaded so far, whatever the file."""
         parts = takewhile(bool, (store.of_task(task.for_part(part)) for part in count()))
-        return [upload for uploads in parts for upload in uploads if staging.holds(upload)]
+        return [upload for uploads in parts for upload in uploads]
 
     def _remove(self, store: UploadStore, staging: Staging, spare: Collection[str] = ()) -> None:
         from airflow_provider_smartech.staging_area import remove_folder

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
 from airflow_provider_smartech.errors import SmartechError, UploadTimeout, UploadUnknown
-from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.uploads import State, Upload
 from tests.histories.files import Crash
 from tests.histories.pingbacks import Kind
@@ -40,14 +39,12 @@ def was_sent_once(history: History, before: Sequence[Sent], new: Sequence[Sent],
 
 def standing(history: History) -> list[Sent]:
     """Return what a retry must take: what is known to be accepted, in this round, and has not ended otherwise."""
-    settings, found = Settings.load(), []
+    found = []
     for sent in history.sent:
         same = (sent.run, sent.round) == (history.run_number, history.round)
         if same and (sent.taken.account, sent.version) == (history.account, history.version):
             upload = _read(history, sent)
-            state = upload.progress(
-                settings.statuses, settings.pingbacks_expected, history.choices["max_rejected"]
-            ).state
+            state = history.world.state(upload, history.choices["max_rejected"])
             accepted = upload.answer is not None and upload.answer.outcome == "accepted"
             if accepted and not upload.given_up and state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
                 found.append(sent)
@@ -97,23 +94,21 @@ def is_loaded(history: History, sent: Sent) -> None:
 
 def are_all_known(history: History) -> None:
     """What Smartech accepted is recorded, and nowhere shown as not accepted."""
-    settings = Settings.load()
     for sent in history.sent:
         upload = _read(history, sent)
-        state = upload.progress(settings.statuses, settings.pingbacks_expected).state
+        state = history.world.state(upload)
         assert state is not State.NOT_ACCEPTED, f"{sent.taken} was taken, and is shown as not accepted"
 
 
 def stay_as_they_were_acted_upon(history: History) -> None:
     """After somebody acted upon what was said, nothing that is said later changes what an upload is."""
-    settings = Settings.load()
     for sent in history.sent:
         upload = _read(history, sent)
         if not upload.conclusions:
             continue
         # Also where the process died right after it had kept that.
         sent.acted = sent.acted if sent.acted is not None else list(sent.pinged)
-        state = upload.progress(settings.statuses, settings.pingbacks_expected).state
+        state = history.world.state(upload)
         sent.concluded = sent.concluded or state
         assert state == sent.concluded, f"{sent.taken} was {sent.concluded}, and is {state}"
 

@@ -21,6 +21,7 @@ from unittest.mock import patch
 import boto3
 import requests
 import time_machine
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 from airflow.sdk import BaseOperator
 from airflow.sdk.io import attach
@@ -35,7 +36,7 @@ from airflow_provider_smartech.sandbox.state import State as SandboxState
 from airflow_provider_smartech.settings import Settings
 from airflow_provider_smartech.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import key_of
+from airflow_provider_smartech.uploads import State, Upload, key_of
 from tests.histories.files import Crash, FlakyFiles
 from tests.histories.hosted import HostedByToken
 from tests.histories.pingbacks import message
@@ -112,12 +113,14 @@ class World:
         enter(patch.object(requests.Session, "post", lambda *given, **named: self._post(*given, **named)))
         enter(patch.object(BaseClient, "_make_api_call", lambda *given: self._call_s3(*given)))
         self._account, self.pinged_meanwhile = 0, list[Taken]()
-        # These take long, and a history needs neither.
+        # These take long, and a history needs none of them.
         enter(patch("airflow.sdk.log.mask_secret", lambda *given: None))
+        enter(patch.object(AwsGenericHook, "_find_operator_class_name", lambda *given: None))
         enter(patch("botocore.session.create_loader", cache(create_loader)))
         self._dead, self._s3_calls = False, 0
         self._trouble: Trouble | None = None
         self.store = UploadStore.configured()
+        self._settings = Settings.load()
         folder = Path(enter(tempfile.TemporaryDirectory(prefix="smartech-histories-")))
         self.contacts = {version: [f"{version}-{n}@contacts.example" for n in range(ROWS)] for version in VERSIONS}
         self._fill_warehouse(folder / "warehouse.db")
@@ -250,17 +253,20 @@ class World:
         self.store.purge(datetime.now(UTC) + timedelta(days=1))
         return "\n".join(self._logged.lines)
 
+    def state(self, upload: Upload, max_rejected: float | None = None) -> State:
+        """Return what an upload is, as the page shows it."""
+        return upload.progress(self._settings.statuses, self._settings.pingbacks_expected, max_rejected).state
+
     def _new_requestid(self, account: int) -> str:
         return f"{next(self._numbers[account]):032x}"
 
     def _have_ended(self, keys: list[str]) -> bool:
-        settings = Settings.load()
         try:
             uploads = [self.store.read(key) for key in keys]
         except UploadUnknown:
             # It was purged meanwhile, and the trigger says so at once.
             return True
-        return all(one.progress(settings.statuses, settings.pingbacks_expected).state.ended for one in uploads)
+        return all(self.state(upload).ended for upload in uploads)
 
     def _do(self, call: Callable[[], Any], trouble: Trouble | None, skew: timedelta) -> Try:
         self._logged.lines.clear()
