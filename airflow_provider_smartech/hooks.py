@@ -14,20 +14,20 @@ from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from airflow_provider_smartech import connection_form, lineage
-from airflow_provider_smartech.account import Account
+from airflow_provider_smartech.api.account import Account
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechError,
     SmartechNotReached,
     SmartechOutcomeUnknown,
 )
-from airflow_provider_smartech.parameters import BulkUploadParameters
+from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_smartech.answers import Answer
+    from airflow_provider_smartech.api.response import Answer
 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
@@ -169,6 +169,6 @@ class SmartechHook(BaseHook):
 
     def _ask(self, form: Mapping[str, str], secrets: Sequence[str]) -> Answer:
         # Here, because DAG files import this module, and never ask.
-        from airflow_provider_smartech.client import ask
+        from airflow_provider_smartech.api.client import ask
 
         return ask(self.account, form, secrets, self.connect_timeout, self.read_timeout)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import BaseHook
 
-    from airflow_provider_smartech.account import Account
+    from airflow_provider_smartech.api.account import Account
     from airflow_provider_smartech.uploads import Upload
 
 

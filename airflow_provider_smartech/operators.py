@@ -20,7 +20,7 @@ from airflow_provider_smartech.counts import checked_max_rejected
 from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
-from airflow_provider_smartech.parameters import BulkUploadParameters
+from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, mask
 
 if TYPE_CHECKING:

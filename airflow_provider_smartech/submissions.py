@@ -38,7 +38,7 @@ from airflow_provider_smartech.uploads import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_smartech.parameters import BulkUploadParameters
+    from airflow_provider_smartech.api.parameters import BulkUploadParameters
 
 log = logging.getLogger(__name__)
 

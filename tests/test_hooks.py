@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from airflow_provider_smartech.account import IDC_URLS
+from airflow_provider_smartech.api.account import IDC_URLS
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechError,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.errors import SmartechInvalidParameter
-from airflow_provider_smartech.parameters import BulkUploadParameters
+from airflow_provider_smartech.api.parameters import BulkUploadParameters
 
 PATH = "https://files.example.com/contacts.csv"
 

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_smartech.account import IDC_URLS
+from airflow_provider_smartech.api.account import IDC_URLS
 from airflow_provider_smartech.get_provider_info import get_provider_info
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBaseOperator

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from airflow_provider_smartech.account import IDC_URLS
+from airflow_provider_smartech.api.account import IDC_URLS
 from airflow_provider_smartech.hooks import SmartechHook
 from cluster.compose import ComposeError, in_order, read_services, read_variables
 from cluster.local import ROOT

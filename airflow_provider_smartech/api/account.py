@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from airflow_provider_smartech.connection_form import ACCOUNT_NAME
 from airflow_provider_smartech.errors import SmartechConfigurationError, SmartechInvalidParameter
-from airflow_provider_smartech.parameters import checked_listid, checked_notifyemail
+from airflow_provider_smartech.api.parameters import checked_listid, checked_notifyemail
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

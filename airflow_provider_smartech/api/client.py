@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
-from airflow_provider_smartech.account import Account
-from airflow_provider_smartech.answers import Answer
+from airflow_provider_smartech.api.account import Account
+from airflow_provider_smartech.api.response import Answer
 from airflow_provider_smartech.errors import SmartechError, SmartechNotReached, SmartechOutcomeUnknown
 
 LARGEST_ANSWER = 64 * 1024

@@ -1,0 +1,1 @@
+"""Smartech's API: one call, its parameters, and what the response means."""
