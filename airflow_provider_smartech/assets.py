@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.sdk import BaseOperator, Context
 
-    from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.uploads.upload import Upload
 
 log = logging.getLogger(__name__)
 

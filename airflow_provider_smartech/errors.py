@@ -43,7 +43,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_provider_smartech.counts import Rows
+    from airflow_provider_smartech.uploads.row_counts import Rows
 
 
 class SmartechError(AirflowException):

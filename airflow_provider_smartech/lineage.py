@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseHook
 
     from airflow_provider_smartech.api.account import Account
-    from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.uploads.upload import Upload
 
 
 def collect(hook: BaseHook, source: str, account: Account, listid: int | None) -> None:

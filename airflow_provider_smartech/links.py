@@ -33,7 +33,7 @@ class SmartechUploadLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page about what this task instance submitted."""
         # Here, as below, because DAG files import this module.
-        from airflow_provider_smartech.uploads import TaskTry
+        from airflow_provider_smartech.uploads.upload import TaskTry
 
         ids = TaskTry(
             dag_id=ti_key.dag_id,

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from airflow_provider_smartech import lineage
 from airflow_provider_smartech.assets import announce_updates, check_outlets, list_uri, lists_of
-from airflow_provider_smartech.counts import checked_max_rejected
+from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.submissions import OnUnknownOutcome, Submission
-    from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.uploads.upload import Upload
     from airflow_provider_smartech.waits import Wait
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ class MountedApp:
 
     @cached_property
     def _app(self) -> Any:
-        from airflow_provider_smartech.store import UploadStore
+        from airflow_provider_smartech.uploads.store import UploadStore
 
         return import_module(self.module).create_app(UploadStore.configured())
 

@@ -24,10 +24,10 @@ from starlette.requests import ClientDisconnect
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.payloads import gathered, read_payload, read_query, storable
+from airflow_provider_smartech.uploads.payloads import gathered, read_payload, read_query, storable
 from airflow_provider_smartech.redaction import scrub_json
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import PingBack, key_of
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import PingBack, key_of
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
-from airflow_provider_smartech.payloads import gathered
+from airflow_provider_smartech.uploads.payloads import gathered
 
 HIDDEN = "***"
 

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import BaseOperator
 
 from airflow_provider_smartech.assets import announce_updates, check_outlets, uri_of
-from airflow_provider_smartech.counts import checked_max_rejected
+from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 from airflow_provider_smartech.errors import (
     SmartechError,
     SmartechInvalidParameter,
@@ -34,7 +34,7 @@ from airflow_provider_smartech.operators import is_timeout
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_smartech.uploads import Upload
+    from airflow_provider_smartech.uploads.upload import Upload
     from airflow_provider_smartech.waits import Wait
 
 

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
 from airflow_provider_smartech.get_provider_info import OPTIONS
-from airflow_provider_smartech.statuses import Statuses
+from airflow_provider_smartech.uploads.statuses import Statuses
 
 SECTION = "smartech"
 

@@ -14,7 +14,7 @@ from airflow_provider_smartech.errors import ContactsRefused, ContactsStorageErr
 from airflow_provider_smartech.extracts import texts
 from airflow_provider_smartech.multipart import MultipartUpload
 from airflow_provider_smartech.s3_errors import storage_errors
-from airflow_provider_smartech.staging import StagedFile
+from airflow_provider_smartech.uploads.staged_files import StagedFile
 
 log = logging.getLogger(__name__)
 

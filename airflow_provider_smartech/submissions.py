@@ -22,8 +22,8 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.redaction import mask
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import (
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import (
     Answer,
     Handover,
     Progress,

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.operators import Summaries
-    from airflow_provider_smartech.staging import Staging
+    from airflow_provider_smartech.uploads.staged_files import Staging
     from airflow_provider_smartech.staging_area import StagingArea
-    from airflow_provider_smartech.store import UploadStore
+    from airflow_provider_smartech.uploads.store import UploadStore
     from airflow_provider_smartech.submissions import Submission
-    from airflow_provider_smartech.uploads import TaskTry, Upload
+    from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 
 log = logging.getLogger(__name__)
 
@@ -358,7 +358,7 @@ class SqlToSmartechOperator(_S3Operator):
         return all(standing)
 
     def _stage(self, submission: Submission, links: S3Links) -> Staging:
-        from airflow_provider_smartech.staging import StagedFiles, Staging
+        from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
         from airflow_provider_smartech.staging_area import StagingArea, new_folder
 
         store, folder = submission.store, new_folder(self.s3_prefix)
@@ -435,7 +435,7 @@ class SqlToSmartechOperator(_S3Operator):
     @contextmanager
     def _tidied(self, context: Context) -> Iterator[None]:
         """With ``delete_staged="always"``, remove the staged files when the task has failed for good."""
-        from airflow_provider_smartech.store import UploadStore
+        from airflow_provider_smartech.uploads.store import UploadStore
         from airflow_provider_smartech.submissions import task_try
 
         try:
@@ -455,7 +455,7 @@ class SqlToSmartechOperator(_S3Operator):
     def _remove_superseded(self, store: UploadStore, task: TaskTry) -> None:
         """Remove what the tries of this task have staged so far, but nothing that Smartech may have yet to fetch."""
         from airflow_provider_smartech.settings import Settings
-        from airflow_provider_smartech.uploads import State
+        from airflow_provider_smartech.uploads.upload import State
 
         settings = Settings.load()
         left = [staging for staging in store.stagings(task) if not staging.removed]

@@ -18,8 +18,8 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Upload
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Upload
 
 # Seconds that every triggerer has for seeing news, before one of them removes it.
 SWEEP_AFTER = 120.0

@@ -18,9 +18,9 @@ from airflow_provider_smartech.errors import (
     WaitBroken,
 )
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import Conclusion, Progress, Upload
+from airflow_provider_smartech.uploads.upload import Conclusion, Progress, Upload
 
 log = logging.getLogger(__name__)
 

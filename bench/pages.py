@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 import httpx
 
-from airflow_provider_smartech.listing import READERS, Filter, Listing
+from airflow_provider_smartech.uploads.listing import READERS, Filter, Listing
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Answer, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import ROWS, create_app
 from bench.parts import moto, say, use_s3

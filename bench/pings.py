@@ -26,8 +26,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from airflow_provider_smartech.receiver import LARGEST_PINGBACK, create_app
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
 from bench.parts import moto, say, use_s3
 from demo.processes import free_ports
 from tests.servers import eventually

@@ -22,10 +22,10 @@ from unittest.mock import patch
 from asgiref.sync import sync_to_async
 
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.folder import Storage
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import Answer, PingBack, Record, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, key_of, new_upload_id
 from bench.pages import fill
 from bench.parts import moto, say, use_s3
 
@@ -77,7 +77,7 @@ def main() -> None:
         use_s3(stack.enter_context(moto(folder)), BUCKET)
         old = f"a folder with {options.old_uploads:,} old uploads"
         say(f"keeping {options.old_uploads:,} old uploads")
-        with patch("airflow_provider_smartech.storage._write_local", _write_quickly):
+        with patch("airflow_provider_smartech.uploads.folder._write_local", _write_quickly):
             filled = UploadStore(f"file://{folder}/old")
             fill(filled, options.old_uploads)
         # As triggerers leave it that have seen the news.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_smartech.statuses import Statuses
-from airflow_provider_smartech.uploads import State, Upload
+from airflow_provider_smartech.uploads.statuses import Statuses
+from airflow_provider_smartech.uploads.upload import State, Upload
 
 # Of these, Smartech may or may not have taken the upload.
 UNKNOWN = frozenset({State.SUBMITTING, State.OUTCOME_UNKNOWN})

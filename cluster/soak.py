@@ -22,8 +22,8 @@ import httpx
 
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import TaskTry
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import TaskTry
 from cluster.books import Account, summary
 from cluster.gate import Gate
 from cluster.local import IMPATIENT, ROOT, Cluster

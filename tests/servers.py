@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from airflow_provider_smartech.receiver import create_app
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 
 
 class AppServer:

@@ -15,8 +15,8 @@ import pytest
 
 from airflow_provider_smartech.connection_form import FIELDS
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import new_upload_id
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import new_upload_id
 from demo.contacts import write_contacts
 from demo.files import FileServer
 from demo.standalone import Airflow

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.uploads import (
+from airflow_provider_smartech.uploads.upload import (
     Answer,
     Handover,
     PingBack,

@@ -15,8 +15,8 @@ import yaml
 from packaging.version import Version
 
 from airflow_provider_smartech.cli.definition import age, main
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import (
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import (
     Answer,
     Conclusion,
     PingBack,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.counts import (
+from airflow_provider_smartech.uploads.row_counts import (
     Rows,
     checked_max_rejected,
     counts,

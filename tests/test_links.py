@@ -11,7 +11,7 @@ from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow_provider_smartech.links import SmartechAwaitedUploadLink, SmartechPanelLink, SmartechUploadLink
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from airflow_provider_smartech.uploads import TaskTry
+from airflow_provider_smartech.uploads.upload import TaskTry
 
 KEY: Any = TaskInstanceKey(dag_id="d/ä", task_id="group.t", run_id="manual__2026-01-01T00:00:00+00:00", map_index=7)
 UPLOAD = SmartechBulkUploadOperator(task_id="t", path="https://x.example.com/y.csv")

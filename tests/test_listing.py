@@ -13,11 +13,11 @@ from airflow.sdk import ObjectStoragePath
 from s3fs import S3FileSystem
 
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.listing import Filter, Listing
-from airflow_provider_smartech.overview import Overview, events
+from airflow_provider_smartech.uploads.listing import Filter, Listing
+from airflow_provider_smartech.uploads.overview import Overview, events
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Answer, Handover, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Answer, Handover, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page.chart import last_days
 
 BEGAN = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)

@@ -34,9 +34,9 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.submissions import Submission
-from airflow_provider_smartech.uploads import PingBack, Upload
+from airflow_provider_smartech.uploads.upload import PingBack, Upload
 from demo.contacts import write_contacts
 from demo.files import FileServer
 from tests.servers import ReceiverServer, eventually

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.payloads import read_payload
+from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.receiver import LARGEST_PINGBACK, THREADS
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.statuses import Verdict
-from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import PingBack, Record, key_of, new_upload_id
+from airflow_provider_smartech.uploads.statuses import Verdict
+from airflow_provider_smartech.uploads.folder import Storage
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
 from tests.servers import ReceiverServer, eventually, eventually_on_loop
 
 

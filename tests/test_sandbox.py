@@ -17,8 +17,8 @@ import pytest
 import requests
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Record, key_of, new_upload_id
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Record, key_of, new_upload_id
 from demo.contacts import write_contacts
 from demo.files import FileServer
 from demo.processes import free_ports

@@ -28,13 +28,13 @@ from airflow_provider_smartech.errors import (
     WaitBroken,
 )
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
-from airflow_provider_smartech.overview import Overview
+from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import PingBack
+from airflow_provider_smartech.uploads.folder import Storage
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import PingBack
 from demo.contacts import write_contacts
 from demo.files import FileServer
 from tests.servers import ReceiverServer, eventually

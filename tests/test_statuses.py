@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_smartech.counts import counts
-from airflow_provider_smartech.payloads import read_payload
+from airflow_provider_smartech.uploads.row_counts import counts
+from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.statuses import Verdict, requestids
+from airflow_provider_smartech.uploads.statuses import Verdict, requestids
 
 COMPLETED, FAILED, UNRECOGNISED, IN_PROGRESS, SILENT = (
     Verdict.COMPLETED,

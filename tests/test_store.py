@@ -16,10 +16,10 @@ from airflow.sdk.io import attach
 from s3fs import S3FileSystem
 
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
-from airflow_provider_smartech.staging import StagedFiles, Staging
-from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import (
+from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
+from airflow_provider_smartech.uploads.folder import Storage
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import (
     Answer,
     Handover,
     PingBack,

@@ -50,7 +50,7 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.submissions import Submission, task_try
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
@@ -1162,7 +1162,7 @@ class TestRounds:
             run(from_sql(bucket, sql=sql))
         s3.delete_object(Bucket=bucket, Key=keys(s3, bucket)[0])
         with monkeypatch.context() as patch, crashing(UploadStore, "create", after=False):
-            patch.setattr("airflow_provider_smartech.uploads.datetime", AnHourBehind)
+            patch.setattr("airflow_provider_smartech.uploads.upload.datetime", AnHourBehind)
             run(from_sql(bucket, sql=sql), FakeTaskInstance(try_number=2))
         result = run(from_sql(bucket, sql=sql), FakeTaskInstance(try_number=3))
         assert [file["key"] for file in result["files"]] == keys(s3, bucket)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.storage import Storage
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.folder import Storage
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import Poll, SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import PingBack, Record, Upload, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import PingBack, Record, Upload, key_of, new_upload_id
 from tests.servers import eventually_on_loop
 from tests.tasks import first_event, rebuilt, run_trigger
 
@@ -303,7 +303,7 @@ def test_a_receiver_whose_clock_is_wrong_delays_nothing(
         for key in keys:
             await turns()
             with monkeypatch.context() as patch:
-                patch.setattr("airflow_provider_smartech.store.datetime", Wrong)
+                patch.setattr("airflow_provider_smartech.uploads.store.datetime", Wrong)
                 store.add_pingback(key, PingBack(payload={"status": "completed"}, at=Wrong.now(UTC)))
 
     events = together(*(first_event(trigger(key)) for key in keys), ping())[:-1]

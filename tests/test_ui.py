@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from airflow_provider_smartech.sandbox import SandboxServer
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import Answer, Conclusion, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import create_app
 from demo.files import FileServer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, UploadStatusUnrecognised
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.uploads import (
+from airflow_provider_smartech.uploads.upload import (
     Answer,
     Conclusion,
     PingBack,

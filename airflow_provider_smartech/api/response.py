@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_smartech.errors import SmartechOutcomeUnknown, SmartechRefused, SmartechThrottled
-from airflow_provider_smartech.payloads import read_json
+from airflow_provider_smartech.uploads.payloads import read_json
 from airflow_provider_smartech.redaction import scrub, scrub_json
 
 # Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.

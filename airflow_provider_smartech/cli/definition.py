@@ -17,8 +17,8 @@ from airflow.cli.cli_config import (
     positive_int,
 )
 
-from airflow_provider_smartech.overview import UNREADABLE
-from airflow_provider_smartech.uploads import State
+from airflow_provider_smartech.uploads.overview import UNREADABLE
+from airflow_provider_smartech.uploads.upload import State
 
 SHORTEST_AGE = timedelta(days=1)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}

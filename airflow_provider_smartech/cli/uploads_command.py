@@ -14,10 +14,10 @@ from airflow.cli.simple_table import AirflowConsole
 from rich.markup import escape
 
 from airflow_provider_smartech.errors import SmartechError
-from airflow_provider_smartech.listing import Filter, Listing
-from airflow_provider_smartech.overview import Event, Overview, events
+from airflow_provider_smartech.uploads.listing import Filter, Listing
+from airflow_provider_smartech.uploads.overview import Event, Overview, events
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 
 Command = Callable[[argparse.Namespace], None]
 

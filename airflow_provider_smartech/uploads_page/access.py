@@ -13,7 +13,7 @@ from airflow.api_fastapi.core_api.security import get_user, requires_access_view
 from airflow.models.dag import DagModel
 from fastapi import Depends
 
-from airflow_provider_smartech.overview import Overview
+from airflow_provider_smartech.uploads.overview import Overview
 
 MaySee = Callable[[Overview], bool]
 

@@ -19,11 +19,11 @@ from airflow_provider_smartech.errors import (
     UploadUnknown,
 )
 from airflow_provider_smartech.links import UPLOADS_PAGE
-from airflow_provider_smartech.listing import Filter, Listing
-from airflow_provider_smartech.overview import UNREADABLE, Overview, events
+from airflow_provider_smartech.uploads.listing import Filter, Listing
+from airflow_provider_smartech.uploads.overview import UNREADABLE, Overview, events
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import KEY, State
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import KEY, State
 from airflow_provider_smartech.uploads_page.access import MaySee, MaySeeDep
 from airflow_provider_smartech.uploads_page.chart import last_days
 from airflow_provider_smartech.uploads_page.pages import DESCRIPTIONS, STYLE, render, render_chart

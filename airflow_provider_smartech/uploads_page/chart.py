@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import chain, takewhile
 from statistics import median
 
-from airflow_provider_smartech.listing import READERS, Listing
-from airflow_provider_smartech.overview import Overview
-from airflow_provider_smartech.uploads import State
+from airflow_provider_smartech.uploads.listing import READERS, Listing
+from airflow_provider_smartech.uploads.overview import Overview
+from airflow_provider_smartech.uploads.upload import State
 
 DAYS = 30
 # Nightly syncs are fewer. Reading every upload of a busy month would take many seconds on S3.

@@ -15,8 +15,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_smartech.connection_form import IDCS
-from airflow_provider_smartech.overview import UNREADABLE
-from airflow_provider_smartech.uploads import State, TaskTry
+from airflow_provider_smartech.uploads.overview import UNREADABLE
+from airflow_provider_smartech.uploads.upload import State, TaskTry
 from airflow_provider_smartech.uploads_page.chart import Day
 
 STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")

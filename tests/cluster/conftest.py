@@ -14,8 +14,8 @@ import pytest
 
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
-from airflow_provider_smartech.uploads import TaskTry, Upload
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 from cluster.compose import read_variables
 from cluster.gate import Gate
 from cluster.local import IMPATIENT, ROOT, Cluster

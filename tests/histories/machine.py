@@ -16,7 +16,7 @@ from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.submissions import task_try
 from airflow_provider_smartech.transfers import SqlToSmartechOperator
-from airflow_provider_smartech.uploads import TaskTry
+from airflow_provider_smartech.uploads.upload import TaskTry
 from tests.histories import promises
 from tests.histories.pingbacks import KINDS, Kind, message
 from tests.histories.world import BUCKET, IDCS, VERSIONS, Taken, Trouble, Try, World

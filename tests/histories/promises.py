@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
 from airflow_provider_smartech.errors import SmartechError, UploadTimeout, UploadUnknown
-from airflow_provider_smartech.uploads import State, Upload
+from airflow_provider_smartech.uploads.upload import State, Upload
 from tests.histories.files import Crash
 from tests.histories.pingbacks import Kind
 from tests.histories.world import IDCS, ROWS, Try

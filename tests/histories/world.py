@@ -34,9 +34,9 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sandbox.state import State as SandboxState
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads import State, Upload, key_of
+from airflow_provider_smartech.uploads.upload import State, Upload, key_of
 from tests.histories.files import Crash, FlakyFiles
 from tests.histories.hosted import HostedByToken
 from tests.histories.pingbacks import message

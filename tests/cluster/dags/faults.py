@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import DAG, Context, Param, task
 
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
-from airflow_provider_smartech.uploads import Upload
+from airflow_provider_smartech.uploads.upload import Upload
 
 PARAMS = {"path": Param("", type="string"), "smartech_conn_id": Param("smartech_default", type="string")}
 UPLOAD: dict[str, Any] = {

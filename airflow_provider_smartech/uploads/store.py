@@ -33,9 +33,9 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
 from airflow_provider_smartech.settings import upload_store
-from airflow_provider_smartech.staging import StagedFiles, Staging
-from airflow_provider_smartech.storage import FileUnreadable, Storage
-from airflow_provider_smartech.uploads import (
+from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
+from airflow_provider_smartech.uploads.folder import FileUnreadable, Storage
+from airflow_provider_smartech.uploads.upload import (
     KEY,
     Answer,
     Conclusion,

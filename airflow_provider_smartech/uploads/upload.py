@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from airflow_provider_smartech.counts import Rows, counts
+from airflow_provider_smartech.uploads.row_counts import Rows, counts
 from airflow_provider_smartech.errors import UploadFailed, UploadRowsRejected, UploadStatusUnrecognised
-from airflow_provider_smartech.statuses import Statuses, Verdict, requestids
+from airflow_provider_smartech.uploads.statuses import Statuses, Verdict, requestids
 
 _ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
 KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")

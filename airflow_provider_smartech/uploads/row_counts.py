@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_smartech.payloads import leaves, squeezed
+from airflow_provider_smartech.uploads.payloads import leaves, squeezed
 
 # Smartech documents no names of counts. These are the usual ones, squeezed, with what may stand around them.
 _UNITS = "(?:rows?|records?|contacts?|entries|lines|counts?)"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_smartech.counts import REJECTED, kind_of, number
-from airflow_provider_smartech.payloads import leaves, squeezed
+from airflow_provider_smartech.uploads.row_counts import REJECTED, kind_of, number
+from airflow_provider_smartech.uploads.payloads import leaves, squeezed
 
 # Texts that say, in a field for errors, that there is none; and in a flag, that it is not set.
 _NOTHING = frozenset(

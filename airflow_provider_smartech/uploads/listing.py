@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
-from airflow_provider_smartech.overview import Overview
+from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.store import UploadStore
+from airflow_provider_smartech.uploads.store import UploadStore
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_smartech.counts import Rows
+from airflow_provider_smartech.uploads.row_counts import Rows
 from airflow_provider_smartech.settings import Settings
-from airflow_provider_smartech.uploads import Progress, State, TaskTry, Upload
+from airflow_provider_smartech.uploads.upload import Progress, State, TaskTry, Upload
 
 UNREADABLE = "unreadable"
 

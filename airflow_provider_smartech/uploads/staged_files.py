@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_smartech.uploads import Document, TaskTry, Upload
+from airflow_provider_smartech.uploads.upload import Document, TaskTry, Upload
 
 
 class StagedFile(BaseModel):
