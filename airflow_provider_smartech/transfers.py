@@ -32,7 +32,7 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.operators import HostedFile, SmartechBaseOperator, as_timedelta
 from airflow_provider_smartech.redaction import SecretUrl
-from airflow_provider_smartech.s3_links import S3Links, UrlMode
+from airflow_provider_smartech.staging.s3_urls import S3Links, UrlMode
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_smartech.operators import Summaries
     from airflow_provider_smartech.uploads.staged_files import Staging
-    from airflow_provider_smartech.staging_area import StagingArea
+    from airflow_provider_smartech.staging.area import StagingArea
     from airflow_provider_smartech.uploads.store import UploadStore
     from airflow_provider_smartech.submissions import Submission
     from airflow_provider_smartech.uploads.upload import TaskTry, Upload
@@ -141,7 +141,7 @@ class S3ToSmartechOperator(_S3Operator):
         return lineage.of_file(f"s3://{self.s3_bucket}", self.s3_key)
 
     def _checked_link(self, links: S3Links) -> SecretUrl:
-        from airflow_provider_smartech.csv_heads import check_object
+        from airflow_provider_smartech.staging.csv_header import check_object
 
         check_object(links.client, self.s3_bucket, self.s3_key, self.primary_key)
         return links.link(self.s3_bucket, self.s3_key)
@@ -342,7 +342,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def _goes_on_with(self, earlier: Staging, submission: Submission, links: S3Links) -> bool:
         """Whether the files that an earlier try staged are there, or needed no more."""
-        from airflow_provider_smartech.staging_area import exist
+        from airflow_provider_smartech.staging.area import exist
 
         if exist(links.client, earlier.bucket, [file.key for file in earlier.files]):
             return True
@@ -359,7 +359,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def _stage(self, submission: Submission, links: S3Links) -> Staging:
         from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
-        from airflow_provider_smartech.staging_area import StagingArea, new_folder
+        from airflow_provider_smartech.staging.area import StagingArea, new_folder
 
         store, folder = submission.store, new_folder(self.s3_prefix)
         # Whatever can be refused, is refused before the query runs.
@@ -474,7 +474,7 @@ class SqlToSmartechOperator(_S3Operator):
         return [upload for uploads in parts for upload in uploads]
 
     def _remove(self, store: UploadStore, staging: Staging, spare: Collection[str] = ()) -> None:
-        from airflow_provider_smartech.staging_area import remove_folder
+        from airflow_provider_smartech.staging.area import remove_folder
 
         if staging.removed:
             return

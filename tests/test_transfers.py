@@ -31,7 +31,9 @@ from airflow.sdk import DAG
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 
-from airflow_provider_smartech import extracts, multipart, staging_area
+from airflow_provider_smartech import extracts
+from airflow_provider_smartech.staging import s3_multipart as multipart
+from airflow_provider_smartech.staging import area as staging_area
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
     ContactsQueryFailed,
@@ -1017,7 +1019,7 @@ class TestStaging:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(staging_area, "REPORT", 0.0)
-        with caplog.at_level(logging.INFO, "airflow_provider_smartech.staging_area"):
+        with caplog.at_level(logging.INFO, "airflow_provider_smartech.staging.area"):
             result = run(from_sql(bucket, sql=MUCH.format(zero=0)))
         key = result["files"][0]["key"]
         assert s3.head_object(Bucket=bucket, Key=key)["ETag"].endswith('-6"'), "six parts"

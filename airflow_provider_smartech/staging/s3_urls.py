@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError
 from airflow_provider_smartech.redaction import SecretUrl, hide_credentials, hide_values, mask
-from airflow_provider_smartech.s3_errors import storage_errors
+from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook

@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from airflow_provider_smartech.s3_errors import storage_errors
+from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 # S3 takes parts from 5 MiB on, and 10,000 of them; so they grow by as much after each 2,000, which makes 150 GiB.
 PART = 5 << 20

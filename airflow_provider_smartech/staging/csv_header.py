@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_smartech.errors import ContactsRefused
-from airflow_provider_smartech.s3_errors import storage_errors
+from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 log = logging.getLogger(__name__)
 
