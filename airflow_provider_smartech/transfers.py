@@ -396,7 +396,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def _stream(self, area: StagingArea) -> None:
         from airflow_provider_smartech.extracts import send
-        from airflow_provider_smartech.extracts.extract import Query
+        from airflow_provider_smartech.extracts.base import Query
 
         send(self._database(), Query.of(self.sql, self.parameters), area)
 

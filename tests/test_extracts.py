@@ -27,13 +27,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_smartech.errors import ContactsQueryFailed, ContactsRefused, SmartechConfigurationError
-from airflow_provider_smartech.extracts import arrow_drivers, extract_of, texts
+from airflow_provider_smartech.extracts import arrow_drivers, extract_of
+from airflow_provider_smartech.extracts import csv_format as texts
 from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.extracts.arrow import ArrowExtract
-from airflow_provider_smartech.extracts.database_errors import Shown
-from airflow_provider_smartech.extracts.extract import Extract, Query
+from airflow_provider_smartech.extracts.query_errors import Shown
+from airflow_provider_smartech.extracts.base import Extract, Query
 from airflow_provider_smartech.extracts.postgres import CopyExtract
-from airflow_provider_smartech.extracts.rows import RowsExtract, cursor_of
+from airflow_provider_smartech.extracts.dbapi import RowsExtract, cursor_of
 from tests.postgres import PostgresServer
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.extracts.extract import Query, Sink
+from airflow_provider_smartech.extracts import csv_format as texts
+from airflow_provider_smartech.extracts.base import Query, Sink
 
 if TYPE_CHECKING:
     from airflow_provider_smartech.extracts.arrow_drivers import Ask

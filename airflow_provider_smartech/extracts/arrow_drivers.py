@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
-from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.extracts.database_errors import Shown, shown
-from airflow_provider_smartech.extracts.extract import Query, names_of
+from airflow_provider_smartech.extracts import csv_format as texts
+from airflow_provider_smartech.extracts.query_errors import Shown, shown
+from airflow_provider_smartech.extracts.base import Query, names_of
 
 # A wide table's rows of a few hundred bytes make a few megabytes.
 BATCH = 10_000

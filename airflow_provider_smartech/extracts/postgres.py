@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_smartech.errors import ContactsQueryFailed
-from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.extracts.database_errors import outside_functions, shown
-from airflow_provider_smartech.extracts.extract import Query, Sink, names_of
+from airflow_provider_smartech.extracts import csv_format as texts
+from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
+from airflow_provider_smartech.extracts.base import Query, Sink, names_of
 
 BOOLEAN = 16
 SHORT_FLOAT = 700

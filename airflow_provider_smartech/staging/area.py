@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_smartech.staging.csv_header import check_columns
 from airflow_provider_smartech.errors import ContactsRefused, ContactsStorageError
-from airflow_provider_smartech.extracts import texts
+from airflow_provider_smartech.extracts import csv_format as texts
 from airflow_provider_smartech.staging.s3_multipart import MultipartUpload
 from airflow_provider_smartech.staging.s3_errors import storage_errors
 from airflow_provider_smartech.uploads.staged_files import StagedFile

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from airflow_provider_smartech.extracts import texts
-from airflow_provider_smartech.extracts.database_errors import outside_functions, shown
-from airflow_provider_smartech.extracts.extract import Query, Sink, names_of
+from airflow_provider_smartech.extracts import csv_format as texts
+from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
+from airflow_provider_smartech.extracts.base import Query, Sink, names_of
 from airflow_provider_smartech.extracts.postgres import ALL_DIGITS
 
 # How many rows are taken from the driver at a time.
