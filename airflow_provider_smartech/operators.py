@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_smartech.submissions import OnUnknownOutcome, Submission
+    from airflow_provider_smartech.tasks.submission import OnUnknownOutcome, Submission
     from airflow_provider_smartech.uploads.upload import Upload
-    from airflow_provider_smartech.waits import Wait
+    from airflow_provider_smartech.tasks.wait import Wait
 
 log = logging.getLogger(__name__)
 
@@ -228,12 +228,12 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
     # The imports are here, because DAG files are parsed every few seconds, and their tasks run once a night.
     def _wait(self) -> Wait:
-        from airflow_provider_smartech.waits import Wait
+        from airflow_provider_smartech.tasks.wait import Wait
 
         return Wait(self.timeout, self.max_rejected)
 
     def _submission(self, context: Context, wait: Wait) -> Submission:
-        from airflow_provider_smartech.submissions import Submission, task_try
+        from airflow_provider_smartech.tasks.submission import Submission, task_try
 
         return Submission(
             hook=SmartechHook(self.smartech_conn_id),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.uploads.upload import Upload
-    from airflow_provider_smartech.waits import Wait
+    from airflow_provider_smartech.tasks.wait import Wait
 
 
 class SmartechBulkUploadSensor(BaseSensorOperator):
@@ -178,7 +178,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     def _wait(self) -> Wait:
         # Here, because DAG files are parsed every few seconds, and their tasks run once a night.
-        from airflow_provider_smartech.waits import Wait
+        from airflow_provider_smartech.tasks.wait import Wait
 
         return Wait(timedelta(seconds=self.timeout), self.max_rejected)
 

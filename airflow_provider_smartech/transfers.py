@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.uploads.staged_files import Staging
     from airflow_provider_smartech.staging.area import StagingArea
     from airflow_provider_smartech.uploads.store import UploadStore
-    from airflow_provider_smartech.submissions import Submission
+    from airflow_provider_smartech.tasks.submission import Submission
     from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 
 log = logging.getLogger(__name__)
@@ -436,7 +436,7 @@ class SqlToSmartechOperator(_S3Operator):
     def _tidied(self, context: Context) -> Iterator[None]:
         """With ``delete_staged="always"``, remove the staged files when the task has failed for good."""
         from airflow_provider_smartech.uploads.store import UploadStore
-        from airflow_provider_smartech.submissions import task_try
+        from airflow_provider_smartech.tasks.submission import task_try
 
         try:
             yield

@@ -35,7 +35,7 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.submissions import Submission
+from airflow_provider_smartech.tasks.submission import Submission
 from airflow_provider_smartech.uploads.upload import PingBack, Upload
 from demo.contacts import write_contacts
 from demo.files import FileServer
@@ -641,7 +641,7 @@ def test_the_requestid_is_logged_even_if_it_cannot_be_kept(
     def away(self: UploadStore, key: str, answer: object) -> None:
         raise UploadStoreError("away")
 
-    monkeypatch.setattr("airflow_provider_smartech.submissions.STORE_WAIT", 0.01)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT", 0.01)
     monkeypatch.setattr(UploadStore, "answered", away)
     with caplog.at_level(logging.INFO), pytest.raises(UploadStoreError):
         run(operator(csv_url))
@@ -658,7 +658,7 @@ def test_a_store_that_is_away_for_a_moment_after_the_answer_loses_nothing(
             raise failures.pop()
         answered(self, key, answer)
 
-    monkeypatch.setattr("airflow_provider_smartech.submissions.STORE_WAIT", 0.01)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT", 0.01)
     monkeypatch.setattr(UploadStore, "answered", away_at_first)
     assert [run(operator(csv_url))] == submitted(sandbox)
 

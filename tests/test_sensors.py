@@ -464,7 +464,7 @@ def test_a_store_that_stays_away_after_a_deferred_wait_is_red_after_a_while_howe
     soft_fail: bool,
     method: str,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_smartech.waits.BACKSTOP", timedelta(seconds=0.2))
+    monkeypatch.setattr("airflow_provider_smartech.tasks.wait.BACKSTOP", timedelta(seconds=0.2))
     requestid = submit(csv_url)
     eventually(lambda: bool(store.find(requestid).pingbacks))
     event: dict[str, Any] = {"keys": [store.find(requestid).key], "event": "ended"}

@@ -53,7 +53,7 @@ from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.submissions import Submission, task_try
+from airflow_provider_smartech.tasks.submission import Submission, task_try
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
 from tests.servers import eventually
