@@ -14,7 +14,7 @@ from airflow.sdk import Asset
 from airflow.sdk.definitions.asset import AssetNameRef, AssetUniqueKey, AssetUriRef
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
-from airflow_provider_smartech.connection_form import ACCOUNT_NAME, IDCS
+from airflow_provider_smartech.config.connection_form import ACCOUNT_NAME, IDCS
 from airflow_provider_smartech.errors import SmartechInvalidParameter
 
 if TYPE_CHECKING:

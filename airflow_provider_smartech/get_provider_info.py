@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_smartech import __version__, connection_form
+from airflow_provider_smartech import __version__
+from airflow_provider_smartech.config import connection_form
 
 _NAME = "Netcore Smartech"
 

@@ -454,7 +454,7 @@ class SqlToSmartechOperator(_S3Operator):
 
     def _remove_superseded(self, store: UploadStore, task: TaskTry) -> None:
         """Remove what the tries of this task have staged so far, but nothing that Smartech may have yet to fetch."""
-        from airflow_provider_smartech.settings import Settings
+        from airflow_provider_smartech.config.settings import Settings
         from airflow_provider_smartech.uploads.upload import State
 
         settings = Settings.load()

@@ -17,7 +17,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Upload
 

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import httpx
 
 from airflow_provider_smartech.uploads.listing import READERS, Filter, Listing
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.folder import Storage
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from airflow_provider_smartech.sandbox import Fault
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import TaskTry
 from cluster.books import Account, summary

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-from airflow_provider_smartech.settings import upload_store
+from airflow_provider_smartech.config.settings import upload_store
 from demo.contacts import COLUMNS, write_contacts
 
 STAGING = "my-company-staging"

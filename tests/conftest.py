@@ -28,7 +28,7 @@ from moto.server import ThreadedMotoServer  # noqa: E402
 
 from airflow_provider_smartech.hooks import SmartechHook  # noqa: E402
 from airflow_provider_smartech.sandbox import SandboxServer  # noqa: E402
-from airflow_provider_smartech.settings import Settings  # noqa: E402
+from airflow_provider_smartech.config.settings import Settings  # noqa: E402
 from airflow_provider_smartech.uploads.store import UploadStore  # noqa: E402
 from demo.files import FileServer  # noqa: E402
 from tests.postgres import PostgresServer  # noqa: E402

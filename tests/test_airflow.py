@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from airflow_provider_smartech.connection_form import FIELDS
+from airflow_provider_smartech.config.connection_form import FIELDS
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import new_upload_id

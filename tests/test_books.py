@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.upload import (
     Answer,
     Handover,

@@ -19,7 +19,7 @@ import airflow_provider_smartech
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.get_provider_info import OPTIONS
 from airflow_provider_smartech.sandbox import SandboxServer
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(airflow_provider_smartech.__file__).parent

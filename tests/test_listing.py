@@ -15,7 +15,7 @@ from s3fs import S3FileSystem
 from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import Overview, events
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, Handover, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page.chart import last_days

@@ -20,7 +20,7 @@ from airflow_provider_smartech.get_provider_info import get_provider_info
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBaseOperator
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 
 INFO: dict[str, Any] = get_provider_info()
 

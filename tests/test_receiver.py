@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.receiver import LARGEST_PINGBACK, THREADS
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.folder import Storage
 from airflow_provider_smartech.uploads.store import UploadStore

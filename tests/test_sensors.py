@@ -31,7 +31,7 @@ from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.folder import Storage
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_smartech.connection_form import ACCOUNT_NAME
+from airflow_provider_smartech.config.connection_form import ACCOUNT_NAME
 from airflow_provider_smartech.errors import SmartechConfigurationError, SmartechInvalidParameter
 from airflow_provider_smartech.api.parameters import checked_listid, checked_notifyemail
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from airflow_provider_smartech.errors import SmartechError
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import Event, Overview, events
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 
 Command = Callable[[argparse.Namespace], None]

@@ -21,7 +21,7 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.redaction import mask
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import (
     Answer,

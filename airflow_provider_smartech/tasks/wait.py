@@ -17,7 +17,7 @@ from airflow_provider_smartech.errors import (
     UploadTimeout,
     WaitBroken,
 )
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.upload import Conclusion, Progress, Upload

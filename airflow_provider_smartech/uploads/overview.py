@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_smartech.uploads.row_counts import Rows
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.upload import Progress, State, TaskTry, Upload
 
 UNREADABLE = "unreadable"

@@ -32,7 +32,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
-from airflow_provider_smartech.settings import upload_store
+from airflow_provider_smartech.config.settings import upload_store
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Storage
 from airflow_provider_smartech.uploads.upload import (

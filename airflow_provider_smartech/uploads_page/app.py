@@ -21,7 +21,7 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.links import UPLOADS_PAGE
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import UNREADABLE, Overview, events
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import KEY, State
 from airflow_provider_smartech.uploads_page.access import MaySee, MaySeeDep

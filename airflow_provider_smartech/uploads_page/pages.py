@@ -14,7 +14,7 @@ from fastapi import Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from airflow_provider_smartech.connection_form import IDCS
+from airflow_provider_smartech.config.connection_form import IDCS
 from airflow_provider_smartech.uploads.overview import UNREADABLE
 from airflow_provider_smartech.uploads.upload import State, TaskTry
 from airflow_provider_smartech.uploads_page.chart import Day

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from airflow_provider_smartech.sandbox import Fault
-from airflow_provider_smartech.settings import Settings
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 from cluster.compose import read_variables

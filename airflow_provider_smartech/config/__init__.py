@@ -1,0 +1,1 @@
+"""What a deployment configures in Airflow: settings, connections and the upload store."""
