@@ -105,9 +105,9 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [
             {
                 "schemes": ["smartech"],
-                "handler": "airflow_provider_smartech.assets.sanitize_uri",
-                "factory": "airflow_provider_smartech.assets.create_asset",
-                "to_openlineage_converter": "airflow_provider_smartech.assets.convert_asset_to_openlineage",
+                "handler": "airflow_provider_smartech.assets.contact_list.sanitize_uri",
+                "factory": "airflow_provider_smartech.assets.contact_list.create_asset",
+                "to_openlineage_converter": "airflow_provider_smartech.assets.contact_list.convert_asset_to_openlineage",
             }
         ],
         "extra-links": [

@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from airflow_provider_smartech import lineage
+from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.config import connection_form
 from airflow_provider_smartech.api.account import Account
 from airflow_provider_smartech.errors import (

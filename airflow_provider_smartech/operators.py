@@ -14,8 +14,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from pydantic import SecretStr
 
-from airflow_provider_smartech import lineage
-from airflow_provider_smartech.assets import announce_updates, check_outlets, list_uri, lists_of
+from airflow_provider_smartech.assets import lineage
+from airflow_provider_smartech.assets.contact_list import announce_updates, check_outlets, list_uri, lists_of
 from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook

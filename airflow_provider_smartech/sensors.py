@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseOperator
 
-from airflow_provider_smartech.assets import announce_updates, check_outlets, uri_of
+from airflow_provider_smartech.assets.contact_list import announce_updates, check_outlets, uri_of
 from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 from airflow_provider_smartech.errors import (
     SmartechError,

@@ -20,8 +20,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseHook
 
-from airflow_provider_smartech import lineage
-from airflow_provider_smartech.assets import COUNTED, total
+from airflow_provider_smartech.assets import lineage
+from airflow_provider_smartech.assets.contact_list import COUNTED, total
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
     ContactsWithoutKey,

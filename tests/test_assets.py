@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import Asset
 
-from airflow_provider_smartech.assets import convert_asset_to_openlineage, create_asset
+from airflow_provider_smartech.assets.contact_list import convert_asset_to_openlineage, create_asset
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechInvalidParameter,

@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import HookLineageCollector
 from airflow.providers.openlineage.extractors import OperatorLineage
 
-from airflow_provider_smartech import lineage
+from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import SandboxServer

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.sdk import Asset
 
-from airflow_provider_smartech.assets import SCHEME, convert_asset_to_openlineage, uri_of
+from airflow_provider_smartech.assets.contact_list import SCHEME, convert_asset_to_openlineage, uri_of
 from airflow_provider_smartech.redaction import without_queries
 
 if TYPE_CHECKING:
