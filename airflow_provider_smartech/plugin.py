@@ -45,7 +45,7 @@ class SmartechPlugin(AirflowPlugin):
     fastapi_apps = [  # noqa: RUF012
         {
             "name": "Smartech ping-backs",
-            "app": MountedApp("airflow_provider_smartech.receiver"),
+            "app": MountedApp("airflow_provider_smartech.receiver.app"),
             "url_prefix": "/smartech",
         },
         {

@@ -25,7 +25,7 @@ import psutil
 import uvicorn
 from fastapi import FastAPI
 
-from airflow_provider_smartech.receiver import LARGEST_PINGBACK, create_app
+from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK, create_app
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
 from bench.parts import moto, say, use_s3

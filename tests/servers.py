@@ -13,7 +13,7 @@ from typing import Self
 import uvicorn
 from fastapi import FastAPI
 
-from airflow_provider_smartech.receiver import create_app
+from airflow_provider_smartech.receiver.app import create_app
 from airflow_provider_smartech.uploads.store import UploadStore
 
 

@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from airflow_provider_smartech.uploads.payloads import read_payload
-from airflow_provider_smartech.receiver import LARGEST_PINGBACK, THREADS
+from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK, THREADS
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.folder import Storage
@@ -232,7 +232,7 @@ def test_the_words_of_the_query_are_kept_beside_the_body_and_without_secrets(
 def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_waits(
     store: UploadStore, upload_id: str, receiver: ReceiverServer, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_smartech.receiver.WAITING", 20)
+    monkeypatch.setattr("airflow_provider_smartech.receiver.app.WAITING", 20)
     read, lock, goes_on = Storage.read, threading.Lock(), threading.Event()
     busy, most = 0, 0
 
@@ -326,7 +326,7 @@ def test_a_payload_survives_being_written_and_read(body: bytes) -> None:
 def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "airflow_provider_smartech.receiver", "--port", str(port)]
+    command = [sys.executable, "-m", "airflow_provider_smartech.receiver.app", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
 
@@ -350,6 +350,6 @@ def test_what_comes_for_an_unknown_upload_is_not_even_read(
 ) -> None:
     """Whoever calls must not make the server parse for him."""
     reads: list[bytes] = []
-    monkeypatch.setattr("airflow_provider_smartech.receiver.read_payload", lambda body, **_: reads.append(body))
+    monkeypatch.setattr("airflow_provider_smartech.receiver.app.read_payload", lambda body, **_: reads.append(body))
     answer = httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", content=b"{}")
     assert (answer.status_code, reads) == (404, [])

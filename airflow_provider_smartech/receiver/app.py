@@ -1,6 +1,6 @@
 """The receiver of Smartech's ping-backs: a small web app, mounted by the plugin or run alone.
 
-``python -m airflow_provider_smartech.receiver --host 0.0.0.0 --port 8090`` runs it alone, for deployments whose
+``python -m airflow_provider_smartech.receiver.app --host 0.0.0.0 --port 8090`` runs it alone, for deployments whose
 Airflow cannot be reached from outside.
 """
 
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import uvicorn
 
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_smartech.receiver", description="Receive Smartech's ping-backs."
+        prog="python -m airflow_provider_smartech.receiver.app", description="Receive Smartech's ping-backs."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8090, help="port to listen on (default: %(default)s)")
