@@ -89,7 +89,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": source,
                 "target-integration-name": _NAME,
-                "python-module": "airflow_provider_smartech.transfers",
+                "python-module": "airflow_provider_smartech.transfers.sql_to_smartech",
             }
             for source in ("Amazon Simple Storage Service (S3)", "Common SQL")
         ],

@@ -54,7 +54,7 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.tasks.submission import Submission, task_try
-from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
+from airflow_provider_smartech.transfers.sql_to_smartech import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
 from tests.servers import eventually
 from tests.tasks import FakeTaskInstance, context, run
