@@ -29,9 +29,10 @@ demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 test: $(INSTALLED) chromium ## run every test
 	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) $(PYTEST)
 
-check: $(INSTALLED) ## run the linters and the types
+check: $(INSTALLED) ## run the linters, the layers of the imports and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 build: dist/.built ## make the wheel and the source distribution, in dist/

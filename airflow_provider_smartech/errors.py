@@ -38,12 +38,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow_provider_smartech.airflow_compat import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from airflow_provider_smartech.uploads.row_counts import Rows
 
 
 class SmartechError(AirflowException):
@@ -269,7 +267,7 @@ class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
 class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
     """The upload completed, but Smartech accepted none of its rows, or rejected more than ``max_rejected``.
 
-    ``rows`` are their numbers: ``total``, ``accepted``, ``rejected``.
+    ``accepted`` and ``rejected`` are the numbers of rows, None where nobody has said.
     """
 
     what_to_do = (
@@ -277,10 +275,13 @@ class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
         "so many may be rejected, raise max_rejected before."
     )
 
-    def __init__(self, requestid: str, file: str, payloads: list[Any], rows: Rows) -> None:
-        self.what_happened = f"completed with too few rows ({rows})"
+    def __init__(
+        self, requestid: str, file: str, payloads: list[Any], numbers: str, accepted: int | None, rejected: int | None
+    ) -> None:
+        self.what_happened = f"completed with too few rows ({numbers})"
         super().__init__(requestid, file, payloads)
-        self.rows = rows
+        self.accepted = accepted
+        self.rejected = rejected
 
 
 class UploadTimeout(SmartechTerminalError):

@@ -6,61 +6,10 @@ from typing import Any
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.config import connection_form
+from airflow_provider_smartech.config.options import OPTIONS
 
 _NAME = "Netcore Smartech"
-
-
-def _option(description: str, default: str, example: str | None = None, type_: str = "string") -> dict[str, Any]:
-    return {
-        "description": description + "\n",
-        "version_added": "0.1.0",
-        "type": type_,
-        "example": example,
-        "default": default,
-    }
-
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "upload_store": _option(
-        "Folder for upload records and ping-backs, as a URL of an ObjectStoragePath. The workers, the triggerers and "
-        "the receiver must reach the same one. Empty: the folder smartech under AIRFLOW_HOME.",
-        default="",
-        example="s3://aws_default@my-bucket/smartech",
-    ),
-    "callback_base_url": _option(
-        "Where Smartech's servers reach the receiver of ping-backs. Empty: <[api] base_url>/smartech.",
-        default="",
-        example="https://airflow.example.com/smartech",
-    ),
-    "poll_interval": _option("Seconds between two looks for new ping-backs.", default="10", type_="float"),
-    "pingbacks_expected": _option(
-        "How many different terminal ping-backs end an upload. Raise it if your account gets several for each.",
-        default="1",
-        type_="integer",
-    ),
-    "status_fields": _option(
-        "Fields of a ping-back that hold a status, separated by commas.",
-        default="status, state, result, upload_status, job_status",
-    ),
-    "completed_words": _option(
-        "Statuses that mean that an upload is complete, separated by commas.",
-        default="completed, complete, success, successful, succeeded, done, finished, processed",
-    ),
-    "failed_words": _option(
-        "Statuses that mean that an upload failed, separated by commas.",
-        default="failed, failure, fail, error, rejected, aborted, cancelled, canceled, invalid",
-    ),
-    "progress_words": _option(
-        "Statuses that mean that an upload is still under way, separated by commas.",
-        default="queued, pending, accepted, received, scheduled, started, in progress, processing, running, uploading",
-    ),
-    "echo_completes": _option(
-        "Whether a ping-back that only repeats the answer to the request, result: Success with or without the "
-        "requestid, means that the upload is complete. Set it if your account's ping-backs look like that.",
-        default="False",
-        type_="boolean",
-    ),
-}
+_ASSETS = "airflow_provider_smartech.assets.contact_list"
 
 
 def _modules(kind: str) -> list[dict[str, Any]]:
@@ -89,7 +38,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": source,
                 "target-integration-name": _NAME,
-                "python-module": "airflow_provider_smartech.transfers.sql_to_smartech",
+                "python-module": "airflow_provider_smartech.transfers",
             }
             for source in ("Amazon Simple Storage Service (S3)", "Common SQL")
         ],
@@ -105,9 +54,9 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [
             {
                 "schemes": ["smartech"],
-                "handler": "airflow_provider_smartech.assets.contact_list.sanitize_uri",
-                "factory": "airflow_provider_smartech.assets.contact_list.create_asset",
-                "to_openlineage_converter": "airflow_provider_smartech.assets.contact_list.convert_asset_to_openlineage",
+                "handler": f"{_ASSETS}.sanitize_uri",
+                "factory": f"{_ASSETS}.create_asset",
+                "to_openlineage_converter": f"{_ASSETS}.convert_asset_to_openlineage",
             }
         ],
         "extra-links": [

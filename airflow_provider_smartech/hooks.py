@@ -13,22 +13,22 @@ from airflow.sdk import BaseHook
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from airflow_provider_smartech.api.account import Account
+from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.config import connection_form
-from airflow_provider_smartech.api.account import Account
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechError,
     SmartechNotReached,
     SmartechOutcomeUnknown,
 )
-from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_smartech.api.response import Answer
+    from airflow_provider_smartech.api.response import Response
 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
@@ -82,7 +82,7 @@ class SmartechHook(BaseHook):
     ) -> str:
         """Submit one hosted CSV and return the ``requestid`` under which Smartech loads it in the background.
 
-        Rests on Smartech's page "Add Bulk Contact". A request that could not be sent is tried again; one that
+        Based on Smartech's page "Add Bulk Contact". A request that could not be sent is tried again; one that
         was sent never is.
 
         :param path: absolute http(s) URL of the CSV; Smartech fetches it later, so a signed link must stay valid
@@ -131,8 +131,8 @@ class SmartechHook(BaseHook):
             wait=wait_random_exponential(max=self.retry_wait),
             reraise=True,
         )
-        answer: Answer = retrying(self._ask, parameters.form(), secrets)
-        return answer.requestid()
+        response: Response = retrying(self._ask, parameters.form(), secrets)
+        return response.requestid()
 
     def check(self) -> None:
         """Raise ``SmartechConfigurationError`` if the connection cannot be used."""
@@ -146,7 +146,7 @@ class SmartechHook(BaseHook):
         """
         try:
             host = urlsplit(self.account.url).hostname or ""
-            return self._ask({}, []).says_of_the_key(host)
+            return self._ask({}, []).judge_api_key(host)
         except SmartechOutcomeUnknown:
             return False, f"{host} was asked, but no answer came; whether the API key is right is not known."
         except SmartechError as error:
@@ -166,9 +166,11 @@ class SmartechHook(BaseHook):
                 "its password."
             ) from error
         mask([connection.password or ""])
-        return Account.of(connection)
+        return Account.of(
+            connection.conn_id, api_key=connection.password, host=connection.host, extra=connection.extra_dejson
+        )
 
-    def _ask(self, form: Mapping[str, str], secrets: Sequence[str]) -> Answer:
+    def _ask(self, form: Mapping[str, str], secrets: Sequence[str]) -> Response:
         # Here, because DAG files import this module, and never ask.
         from airflow_provider_smartech.api.client import ask
 

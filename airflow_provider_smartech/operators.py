@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
-from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from pydantic import SecretStr
 
+from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.assets import lineage
-from airflow_provider_smartech.assets.contact_list import announce_updates, check_outlets, list_uri, lists_of
-from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
+from airflow_provider_smartech.assets.contact_list import list_uri
+from airflow_provider_smartech.assets.outlets import announce_updates, check_outlets, lists_of
 from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
-from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.redaction import SecretUrl, mask
+from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 
 if TYPE_CHECKING:
     import jinja2
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.tasks.submission import OnUnknownOutcome, Submission
-    from airflow_provider_smartech.uploads.upload import Upload
     from airflow_provider_smartech.tasks.wait import Wait
+    from airflow_provider_smartech.uploads.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +47,15 @@ def as_timedelta(value: float | timedelta) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class HostedFile:
-    """A file that Smartech is to fetch: its ``address``, and what makes the link that is sent, if one is needed.
+    """A file that Smartech is to fetch: its ``plain_url``, and what makes the one that is sent, if one is needed.
 
-    ``source`` is its URL for lineage, where that is not the address; ``rows`` is their number, where it is known.
+    ``source`` is its URL for lineage, where that is another one; ``rows`` is their number, where it is known.
     """
 
-    address: str | SecretUrl
-    link: Callable[[], str | SecretUrl]
+    plain_url: str | SecretUrl
+    make_url: Callable[[], str | SecretUrl]
     source: str | None = None
     rows: int | None = None
-
-
-def is_timeout(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
-    """Whether a task is resumed because Airflow's own deadline of its deferral is over."""
-    return next_method == TRIGGER_FAIL_REPR and (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 class SmartechBaseOperator(BaseOperator, ABC):
@@ -188,10 +183,10 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
     def _send(self, submission: Submission, file: HostedFile, part: int) -> Upload:
         hook = submission.hook
-        request = self.request(hook, file.address)
+        request = self.request(hook, file.plain_url)
         # Before it is sent: afterwards nothing may fail the task but what the upload itself does.
         lineage.collect(hook, file.source or str(request.path), hook.account, request.listid)
-        return submission.send(request, part, lambda: self.request(hook, file.link()), file.rows)
+        return submission.send(request, part, lambda: self.request(hook, file.make_url()), file.rows)
 
     def _check_outlets(self) -> None:
         if lists_of(self.outlets) and not self.wait_for_completion:
@@ -207,6 +202,8 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume as every operator does, but look once more where Airflow itself says that the time is over."""
+        from airflow_provider_smartech.tasks.wait import is_timeout
+
         if not is_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         ti = context["ti"]
@@ -306,7 +303,7 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the one file."""
-        return [HostedFile(address=self.path, link=lambda: self.path)]
+        return [HostedFile(plain_url=self.path, make_url=lambda: self.path)]
 
     def sources(self) -> OperatorLineage[Any, Any]:
         """Return the file."""

@@ -33,9 +33,9 @@ class MountedApp:
 
     @cached_property
     def _app(self) -> Any:
-        from airflow_provider_smartech.uploads.store import UploadStore
+        from airflow_provider_smartech.config.upload_store import configured_upload_store
 
-        return import_module(self.module).create_app(UploadStore.configured())
+        return import_module(self.module).create_app(configured_upload_store())
 
 
 class SmartechPlugin(AirflowPlugin):

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
-from airflow_provider_smartech.uploads.payloads import gathered
+from airflow_provider_smartech.json_values import object_of
 
 HIDDEN = "***"
 
@@ -173,7 +173,7 @@ def _scrub_json(value: Any, forms: Sequence[str]) -> Any:
     if isinstance(value, dict):
         # As in {"name": "apikey", "value": …}.
         told = any(map(_is_name, value.values()))
-        return gathered(
+        return object_of(
             (
                 _scrub(str(key), forms),
                 HIDDEN if _is_secret(str(key), item) or (told and _is_long(item)) else _scrub_json(item, forms),

@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseOperator
 
-from airflow_provider_smartech.assets.contact_list import announce_updates, check_outlets, uri_of
-from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
+from airflow_provider_smartech.assets.contact_list import uri_of
+from airflow_provider_smartech.assets.outlets import announce_updates, check_outlets
 from airflow_provider_smartech.errors import (
     SmartechError,
     SmartechInvalidParameter,
@@ -29,13 +29,13 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechAwaitedUploadLink
-from airflow_provider_smartech.operators import is_timeout
+from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_smartech.uploads.upload import Upload
     from airflow_provider_smartech.tasks.wait import Wait
+    from airflow_provider_smartech.uploads.upload import Upload
 
 
 class SmartechBulkUploadSensor(BaseSensorOperator):
@@ -124,6 +124,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume as every sensor does, but look once more if the time is over, and say why it is skipped if it is."""
+        from airflow_provider_smartech.tasks.wait import is_timeout
+
         if is_timeout(next_method, next_kwargs):
             next_method, next_kwargs = "give_up", {}
         with self._softly():

@@ -16,13 +16,13 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.config.upload_store import open_upload_store
+from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
 from airflow_provider_smartech.uploads.upload import Upload
 
 # Seconds that every triggerer has for seeing news, before one of them removes it.
-SWEEP_AFTER = 120.0
+SWEEP_AFTER_SECONDS = 120.0
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Poll:
     that was cut off) is found in the end. So a round costs what has happened, and not how many wait. It waits for no
     upload: one that takes long to read delays nobody else's news.
 
-    News is removed ``SWEEP_AFTER`` seconds after it was seen first, so that a listing does not grow. That is longer
+    News is removed ``SWEEP_AFTER_SECONDS`` after it was seen first, so that a listing does not grow. That is longer
     than any interval: other triggerers have seen it by then. No clock decides anything here but this process's own.
     """
 
@@ -82,7 +82,7 @@ class Poll:
 
     def __init__(self) -> None:
         self._settings = Settings.load()
-        self._store = UploadStore(self._settings.upload_store)
+        self._store = open_upload_store(self._settings.upload_store)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._known: dict[str, Upload] = {}
         self._seen: dict[str, float] = {}
@@ -142,7 +142,7 @@ class Poll:
 
     async def _sweep(self) -> None:
         """Remove news that all have seen; where that is not allowed, the listing grows, and nothing else."""
-        before = time.monotonic() - max(SWEEP_AFTER, 3 * self._settings.poll_interval)
+        before = time.monotonic() - max(SWEEP_AFTER_SECONDS, 3 * self._settings.poll_interval)
         if old := [name for name, seen in self._seen.items() if seen < before]:
             try:
                 await _in_thread(self._store.sweep, old)
@@ -183,7 +183,7 @@ class Poll:
         else:
             if key in self._waiting:
                 self._known[key] = upload
-            if upload.progress(self._settings.statuses, self._settings.pingbacks_expected).state.ended:
+            if upload.progress(self._settings.statuses).state.ended:
                 self._tell(key)
 
     def _tell(self, key: str, error: BaseException | None = None) -> None:

@@ -23,7 +23,7 @@ MARK = "tabnanny"
 MODULES = {
     "this provider: operators, sensors": "airflow_provider_smartech.operators, airflow_provider_smartech.sensors",
     "this provider: transfers as well": (
-        "airflow_provider_smartech.operators, airflow_provider_smartech.sensors, airflow_provider_smartech.transfers.sql_to_smartech"
+        "airflow_provider_smartech.operators, airflow_provider_smartech.sensors, airflow_provider_smartech.transfers"
     ),
     "census: operator, sensor": "airflow_provider_census.operators.census, airflow_provider_census.sensors.census",
     "dbt-cloud: operators, sensors": (

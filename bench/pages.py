@@ -16,12 +16,14 @@ from unittest.mock import patch
 
 import httpx
 
-from airflow_provider_smartech.uploads.listing import READERS, Filter, Listing
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.config.upload_store import open_upload_store
+from airflow_provider_smartech.uploads.listing import READER_THREADS, Filter, Listing
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
-from airflow_provider_smartech.uploads_page.app import ROWS, create_app
+from airflow_provider_smartech.uploads_page.app import create_app
+from airflow_provider_smartech.uploads_page.routes import ROWS_PER_PAGE
 from bench.parts import moto, say, use_s3
 from tests.servers import AppServer
 
@@ -54,7 +56,7 @@ def main() -> None:
                 ("S3", f"s3://bench_s3@uploads-{uploads}/smartech"),
             ):
                 say(f"keeping {uploads:,} uploads in {kind}")
-                store = UploadStore(url)
+                store = open_upload_store(url)
                 fill(store, uploads)
                 measured[kind, uploads] = _open_all(store, rounds)
                 say(f"{kind}, {uploads:,} uploads: {measured[kind, uploads]}")
@@ -86,8 +88,8 @@ def fill(store: UploadStore, uploads: int) -> None:
 
 def _requests_of_newest(store: UploadStore, log: Path) -> int:
     """Return how many requests the newest uploads take, by the log of the stand-in of S3."""
-    listing, before = Listing(store, Settings.load()), _lines(log)
-    listing.page(Filter(), ROWS)
+    listing, before = Listing(store, Settings.load().statuses), _lines(log)
+    listing.page(Filter(), ROWS_PER_PAGE)
     return _lines(log) - before
 
 
@@ -136,9 +138,9 @@ def _report(measured: dict[tuple[str, int], dict[str, float]], requests: dict[in
     yield f"| requests to S3 for the newest of {MANY:,} / of {FEW:,} | at most {WANTED_RATIO} | {ratio:.2f} |"
     yield ""
     yield (
-        f"The newest uploads take {requests[MANY]} requests to S3, {READERS} at a time. The stand-in answers one after "
-        f"the other, and looks through all of its keys, {MANY:,} uploads' too, for each listing: that is what its "
-        "seconds are."
+        f"The newest uploads take {requests[MANY]} requests to S3, {READER_THREADS} at a time. The stand-in answers "
+        f"one after the other, and looks through all of its keys, {MANY:,} uploads' too, for each listing: that is "
+        "what its seconds are."
     )
 
 

@@ -25,7 +25,8 @@ import psutil
 import uvicorn
 from fastapi import FastAPI
 
-from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK, create_app
+from airflow_provider_smartech.config.upload_store import open_upload_store
+from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, create_app
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
 from bench.parts import moto, say, use_s3
@@ -70,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         name, url, port = options.serve
-        uvicorn.run(APPS[name](UploadStore(url)), port=int(port), access_log=False, log_level="error")
+        uvicorn.run(APPS[name](open_upload_store(url)), port=int(port), access_log=False, log_level="error")
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
@@ -86,7 +87,7 @@ def main() -> None:
 
 def _rates(url: str) -> dict[str, float]:
     """Return the ping-backs a second of each app; rounds in turn, so that what slows the machine slows both."""
-    ids = _submit(UploadStore(url))
+    ids = _submit(open_upload_store(url))
     found: dict[str, list[float]] = {name: [] for name in APPS}
     for number in range(ROUNDS):
         for name in list(APPS)[:: -1 if number % 2 else 1]:
@@ -159,7 +160,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 def _junk(url: str, folder: Path) -> dict[str, float | str]:
     """Send what nobody should, and return how the receiver is afterwards."""
-    ids = _submit(UploadStore(url))
+    ids = _submit(open_upload_store(url))
     with _serving("receiver", url) as (address, process):
         asyncio.run(_send(address, ids, 1.0))
         files, rate = sum(1 for _ in folder.rglob("*")), asyncio.run(_send(address, ids, SECONDS))
@@ -206,7 +207,7 @@ async def _one_piece(address: str, ids: Sequence[str], which: int) -> str:
             case 2:
                 writer.write(_request(known[:-1] + "%00", PAYLOAD))
             case 3:
-                writer.write(_request(known, b"x" * (LARGEST_PINGBACK + 1)))
+                writer.write(_request(known, b"x" * (LARGEST_PINGBACK_BYTES + 1)))
             case 4:
                 # Says that it is short and is not, or is endless.
                 head = f"POST /pingback/{known} HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from airflow.sdk import ObjectStoragePath
 from asgiref.sync import sync_to_async
 
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.folder import Storage
-from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.config.upload_store import configured_upload_store, open_upload_store
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
+from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, key_of, new_upload_id
 from bench.pages import fill
 from bench.parts import moto, say, use_s3
@@ -45,11 +47,11 @@ class SelfPollingTrigger(SmartechBulkUploadTrigger):
 
     async def run(self) -> AsyncIterator[Any]:
         """Wait."""
-        storage, key = Storage(Settings.load().upload_store), self.keys[0]
+        folder, key = Folder(Settings.load().upload_store, ObjectStoragePath), self.keys[0]
         # Apart in time, as tasks that were deferred one after the other.
         await asyncio.sleep(random.uniform(0, INTERVAL))
         while True:
-            names = await sync_to_async(storage.names, thread_sensitive=False)(f"uploads/{key[:8]}/{key}")
+            names = await sync_to_async(folder.names, thread_sensitive=False)(f"uploads/{key[:8]}/{key}")
             if any(name.startswith("pingback-") for name in names):
                 break
             await asyncio.sleep(INTERVAL)
@@ -78,7 +80,7 @@ def main() -> None:
         old = f"a folder with {options.old_uploads:,} old uploads"
         say(f"keeping {options.old_uploads:,} old uploads")
         with patch("airflow_provider_smartech.uploads.folder._write_local", _write_quickly):
-            filled = UploadStore(f"file://{folder}/old")
+            filled = open_upload_store(f"file://{folder}/old")
             fill(filled, options.old_uploads)
         # As triggerers leave it that have seen the news.
         filled.sweep(filled.arrivals())
@@ -112,7 +114,7 @@ def _row(kind: str, where: str, store: str, waiting: int) -> dict[str, Any]:
 
 
 async def _measure(kind: type[SmartechBulkUploadTrigger], waiting: int) -> dict[str, float]:
-    store = UploadStore.configured()
+    store = configured_upload_store()
     keys = await sync_to_async(_submit, thread_sensitive=False)(store, waiting)
     requests = _count_requests()
     ended: dict[str, float] = {}
@@ -181,13 +183,13 @@ def _count_requests() -> dict[str, int]:
     """Count what the store asks its storage for; in S3, each is one request."""
     count = {"n": 0}
     for name in ("names", "read"):
-        method = getattr(Storage, name)
+        method = getattr(Folder, name)
 
-        def counted(self: Storage, what: str, method: Any = method) -> Any:
+        def counted(self: Folder, what: str, method: Any = method) -> Any:
             count["n"] += 1
             return method(self, what)
 
-        setattr(Storage, name, counted)
+        setattr(Folder, name, counted)
     return count
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import boto3
 
 from airflow_provider_smartech.extracts.postgres import CopyExtract
-from airflow_provider_smartech.transfers.sql_to_smartech import SqlToSmartechOperator
+from airflow_provider_smartech.transfers import SqlToSmartechOperator
 from tests.tasks import FakeTaskInstance, context
 
 BUCKET = "bench"

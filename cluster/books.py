@@ -45,27 +45,30 @@ class Account:
         for upload in self.uploads:
             if upload.answer and upload.answer.outcome == "accepted" and not self._taken(upload):
                 yield f"{upload.requestid} is recorded as accepted, and was not taken"
+        yield from self._doubles()
+        last = self._taken(self.uploads[-1]) if self.uploads else []
+        if self.state == "success" and states[-1:] != [State.COMPLETED]:
+            yield f"the task is green, but its uploads are {states}"
+        if self.state == "success" and not any(found["state"] == "completed" and found["accepted"] for found in last):
+            yield "the task is green, but the sandbox has not loaded its contacts"
+
+    def _doubles(self) -> Iterator[str]:
         doubtful = [upload for upload in self.uploads[:-1] if not self._surely_failed(upload)]
         for upload in doubtful:
             if self._answer(upload) is State.ACCEPTED and not upload.handovers:
                 yield f"{upload.requestid} was accepted, nobody stopped waiting for it, and it was sent again"
         if len(doubtful) > self.log.count(WARNING):
             yield f"{len(doubtful)} doubtful uploads were sent again, {self.log.count(WARNING)} with a warning"
-        if self.state == "success" and states[-1:] != [State.COMPLETED]:
-            yield f"the task is green, but its uploads are {states}"
-        last = self._taken(self.uploads[-1]) if self.uploads else []
-        if self.state == "success" and not any(found["state"] == "completed" and found["accepted"] for found in last):
-            yield "the task is green, but the sandbox has not loaded its contacts"
 
     def _state(self, upload: Upload) -> State:
-        return upload.progress(self.words, 1).state
+        return upload.progress(self.words).state
 
     def _surely_failed(self, upload: Upload) -> bool:
-        return upload.progress(self.words, 1).surely_failed or State.NOT_ACCEPTED is self._answer(upload)
+        return upload.progress(self.words).surely_failed or State.NOT_ACCEPTED is self._answer(upload)
 
     def _answer(self, upload: Upload) -> State:
         """Return the state as the request's answer alone tells it."""
-        return upload.model_copy(update={"pingbacks": ()}).progress(self.words, 1).state
+        return upload.model_copy(update={"pingbacks": ()}).progress(self.words).state
 
     def _taken(self, upload: Upload) -> list[dict[str, Any]]:
         """Return what the sandbox took as this upload: by the answer, or by a ping-back that names it."""

@@ -20,9 +20,9 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.config.upload_store import open_upload_store
+from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.uploads.upload import TaskTry
 from cluster.books import Account, summary
 from cluster.gate import Gate
@@ -121,7 +121,7 @@ class Soak:
         return bool(pingbacks) and (over or str(pingbacks[-1]).startswith("HTTP 2"))
 
     def _books(self, run_id: str, csvs: list[str]) -> list[Account]:
-        store, taken = UploadStore("s3://cluster_s3@smartech-uploads/store"), self._sandbox()
+        store, taken = open_upload_store("s3://cluster_s3@smartech-uploads/store"), self._sandbox()
         tasks = {task["map_index"]: task for task in self.cluster.tasks(DAG_ID, run_id) if task["task_id"] == "upload"}
         logs = self.cluster.folder / "volumes" / "airflow-logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
         accounts = []

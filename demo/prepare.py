@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-from airflow_provider_smartech.config.settings import upload_store
+from airflow_provider_smartech.config.settings import upload_store_url
 from demo.contacts import COLUMNS, write_contacts
 
 STAGING = "my-company-staging"
@@ -30,7 +30,7 @@ def main() -> None:
 
 def _fill_s3(csv: Path) -> None:
     s3 = S3Hook("aws_default")
-    for bucket in (urlsplit(upload_store()).hostname, STAGING):
+    for bucket in (urlsplit(upload_store_url()).hostname, STAGING):
         if not s3.check_for_bucket(bucket):
             s3.create_bucket(bucket)
             print(f"made the bucket {bucket}")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG
 
-from airflow_provider_smartech.transfers.sql_to_smartech import SqlToSmartechOperator
+from airflow_provider_smartech.transfers import SqlToSmartechOperator
 
 with DAG(
     dag_id="smartech_warehouse_sync",

@@ -26,9 +26,10 @@ from airflow.sdk import BaseHook  # noqa: E402
 from airflow.sdk._shared.secrets_masker import reset_secrets_masker  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
+from airflow_provider_smartech.config.settings import Settings  # noqa: E402
+from airflow_provider_smartech.config.upload_store import configured_upload_store  # noqa: E402
 from airflow_provider_smartech.hooks import SmartechHook  # noqa: E402
 from airflow_provider_smartech.sandbox import SandboxServer  # noqa: E402
-from airflow_provider_smartech.config.settings import Settings  # noqa: E402
 from airflow_provider_smartech.uploads.store import UploadStore  # noqa: E402
 from demo.files import FileServer  # noqa: E402
 from tests.postgres import PostgresServer  # noqa: E402
@@ -139,7 +140,7 @@ def s3_folder(bucket: str) -> str:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UploadStore:
     """The store that ``[smartech] upload_store`` names, in a folder of its own."""
     monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", f"file://{tmp_path}/uploads")
-    return UploadStore.configured()
+    return configured_upload_store()
 
 
 @pytest.fixture

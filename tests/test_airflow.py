@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from airflow_provider_smartech.config.connection_form import FIELDS
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import new_upload_id
 from demo.contacts import write_contacts
 from demo.files import FileServer
@@ -268,7 +268,7 @@ def test_the_rendered_template_shows_the_path_without_its_query(world: World) ->
 
 
 def test_the_store_holds_every_pingback_that_was_answered_200(world: World) -> None:
-    store = UploadStore(f"file://{world.airflow.home}/smartech")
+    store = open_upload_store(f"file://{world.airflow.home}/smartech")
     folders = list((world.airflow.home / "smartech" / "uploads").glob("*/*"))
     kept = sum(len(store.read(folder.name).pingbacks) for folder in folders)
     assert kept == sum(upload["pingbacks"].count("HTTP 200") for upload in world.sandbox.state.uploads()) > MANY

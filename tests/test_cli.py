@@ -15,6 +15,7 @@ import yaml
 from packaging.version import Version
 
 from airflow_provider_smartech.cli.definition import age, main
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import (
     Answer,
@@ -145,7 +146,7 @@ def test_a_damaged_upload_is_a_line_among_the_others(
     s3: Any, bucket: str, s3_folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
-    store, keys = UploadStore(s3_folder), [f"20260301T02000{number}-{'a' * 40}" for number in range(2)]
+    store, keys = open_upload_store(s3_folder), [f"20260301T02000{number}-{'a' * 40}" for number in range(2)]
     for key in keys:
         store.create(Record(key=key, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
     name = f"prefix/uploads/20260301/{keys[0]}/record.json"

@@ -17,9 +17,9 @@ from airflow.sdk import DAG
 
 import airflow_provider_smartech
 from airflow_provider_smartech import __version__
-from airflow_provider_smartech.get_provider_info import OPTIONS
-from airflow_provider_smartech.sandbox import SandboxServer
+from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.sandbox import SandboxServer
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(airflow_provider_smartech.__file__).parent

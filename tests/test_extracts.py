@@ -27,14 +27,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_smartech.errors import ContactsQueryFailed, ContactsRefused, SmartechConfigurationError
-from airflow_provider_smartech.extracts import arrow_drivers, extract_of
-from airflow_provider_smartech.extracts import csv_format as texts
+from airflow_provider_smartech.extracts import arrow_drivers, csv_format, extract_of
 from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.extracts.arrow import ArrowExtract
-from airflow_provider_smartech.extracts.query_errors import Shown
 from airflow_provider_smartech.extracts.base import Extract, Query
+from airflow_provider_smartech.extracts.dbapi import DbApiExtract, cursor_of
 from airflow_provider_smartech.extracts.postgres import CopyExtract
-from airflow_provider_smartech.extracts.dbapi import RowsExtract, cursor_of
+from airflow_provider_smartech.extracts.query_errors import Shown
 from tests.postgres import PostgresServer
 
 
@@ -86,11 +85,11 @@ def copy_psycopg(uri: str) -> Extract:
 
 
 def rows_psycopg2(uri: str) -> Extract:
-    return RowsExtract(psycopg2.connect(uri, cursor_factory=psycopg2.extras.DictCursor))
+    return DbApiExtract(psycopg2.connect(uri, cursor_factory=psycopg2.extras.DictCursor))
 
 
 def rows_psycopg(uri: str) -> Extract:
-    return RowsExtract(psycopg.connect(uri, row_factory=psycopg.rows.dict_row))
+    return DbApiExtract(psycopg.connect(uri, row_factory=psycopg.rows.dict_row))
 
 
 def arrow_adbc(uri: str) -> Extract:
@@ -365,7 +364,7 @@ def arrow_of(batch: pa.RecordBatch, **options: Any) -> Collected:
 @given(st.lists(ROW, min_size=1, max_size=20))
 def test_copy_arrow_and_rows_write_any_value_alike(postgres: PostgresServer, rows: list[tuple[Any, ...]]) -> None:
     rows = [(*row[:8], row[8] and row[8].replace(tzinfo=UTC), *row[9:]) for row in rows]
-    written = texts.lines(rows, NAMES)
+    written = csv_format.lines(rows, NAMES)
     columns = [pa.array(values, kind.type) for values, kind in zip(zip(*rows, strict=True), SCHEMA, strict=False)]
     assert arrow_of(pa.RecordBatch.from_arrays(columns, schema=SCHEMA)).content == written
     # As text where a driver's own form would come between.
@@ -381,7 +380,7 @@ def test_copy_arrow_and_rows_write_any_value_alike(postgres: PostgresServer, row
 def test_a_single_column_is_written_alike_and_no_row_of_it_is_lost(
     postgres: PostgresServer, values: list[str | None]
 ) -> None:
-    written = texts.lines([(value,) for value in values], ["a"])
+    written = csv_format.lines([(value,) for value in values], ["a"])
     assert arrow_of(pa.RecordBatch.from_arrays([pa.array(values, pa.string())], ["a"])).content == written
     with closing(psycopg2.connect(postgres.uri)) as connection:
         copied = collected(CopyExtract(connection), "SELECT a FROM unnest(%s::text[]) AS row (a)", [values])
@@ -454,7 +453,7 @@ def test_short_floats_are_written_with_their_own_digits(postgres: PostgresServer
 @given(st.lists(st.lists(st.text(max_size=5), min_size=2, max_size=2), min_size=1))
 def test_what_is_written_is_read_back_by_a_csv_reader(rows: list[list[str]]) -> None:
     try:
-        written = texts.lines(rows, ["a", "b"])
+        written = csv_format.lines(rows, ["a", "b"])
     except ContactsRefused:
         assert any("\ud800" <= character <= "\udfff" for character in "".join("".join(row) for row in rows))
         return
@@ -463,7 +462,7 @@ def test_what_is_written_is_read_back_by_a_csv_reader(rows: list[list[str]]) -> 
 
 def test_half_a_character_is_refused_by_the_name_of_its_column() -> None:
     with pytest.raises(ContactsRefused, match=r"column 'b' holds text that is not valid Unicode") as caught:
-        texts.lines([("x", "secret\ud800")], ["a", "b"])
+        csv_format.lines([("x", "secret\ud800")], ["a", "b"])
     assert "secret" not in f"{caught.value}{caught.value.__context__}{caught.value.__cause__}"
 
 
@@ -483,12 +482,12 @@ def test_python_values_of_mixed_and_derived_types_have_texts() -> None:
         "01:02:03",
         "2026-01-02",
     ]
-    assert list(texts.column(values, "x")) == written
+    assert list(csv_format.column(values, "x")) == written
     east = datetime(2026, 1, 1, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
-    assert list(texts.column([east], "x")) == ["2026-01-01 00:00:00+00"]
-    assert list(texts.column([time(1, 2, 3, tzinfo=UTC), east.timetz()], "x")) == ["01:02:03+00", "05:30:00+05:30"]
+    assert list(csv_format.column([east], "x")) == ["2026-01-01 00:00:00+00"]
+    assert list(csv_format.column([time(1, 2, 3, tzinfo=UTC), east.timetz()], "x")) == ["01:02:03+00", "05:30:00+05:30"]
     with pytest.raises(ContactsRefused, match="'spell' holds values of type timedelta"):
-        texts.column([timedelta(1)], "spell")
+        csv_format.column([timedelta(1)], "spell")
 
 
 SMALL = """SELECT * FROM (VALUES (1, 'a,b', NULL), (2, '', 'x'), (3, 'two
@@ -515,7 +514,7 @@ def test_the_way_is_chosen_by_what_the_driver_can_do(postgres: PostgresServer) -
     def connect_adbc() -> Any:
         return adbc_driver_postgresql.dbapi.connect(postgres.uri)
 
-    copy, arrow, rows = (kind for kind in (CopyExtract, ArrowExtract, RowsExtract))
+    copy, arrow, rows = (kind for kind in (CopyExtract, ArrowExtract, DbApiExtract))
     assert through(AnyHook(lambda: psycopg2.connect(postgres.uri)), SMALL) == (copy, SMALL_CSV)
     assert through(AnyHook(lambda: psycopg.connect(postgres.uri)), SMALL) == (copy, SMALL_CSV)
     assert through(AnyHook(connect_adbc), SMALL) == (arrow, SMALL_CSV)
@@ -563,12 +562,12 @@ def test_adbc_without_pyarrow_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(arrow_drivers, "find_spec", lambda name: None)
     with pytest.raises(SmartechConfigurationError, match="Install pyarrow"):
         through(AnyHook(lambda: adbc_driver_postgresql.dbapi.connect(postgres.uri)), SMALL)
-    assert through(AnyHook(duckdb.connect), "SELECT 'a,b' AS a") == (RowsExtract, b'"a,b"\n')
+    assert through(AnyHook(duckdb.connect), "SELECT 'a,b' AS a") == (DbApiExtract, b'"a,b"\n')
 
 
 def test_sqlite_is_read_by_rows_with_bound_parameters() -> None:
     hook = AnyHook(lambda: sqlite3.connect(":memory:"))
-    assert through(hook, "SELECT ? AS a, 1.5 AS b, NULL AS c", ("x,y",)) == (RowsExtract, b'"x,y",1.5,\n')
+    assert through(hook, "SELECT ? AS a, 1.5 AS b, NULL AS c", ("x,y",)) == (DbApiExtract, b'"x,y",1.5,\n')
 
 
 @pytest.mark.parametrize("connect", [duckdb.connect, lambda: sqlite3.connect(":memory:")], ids=["duckdb", "sqlite"])
@@ -649,7 +648,7 @@ def test_times_that_arrow_cannot_write_are_refused(value: str) -> None:
 def test_a_time_that_has_no_moment_in_utc_is_refused() -> None:
     late = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
     with pytest.raises(ContactsRefused, match=r"'odd' holds a date or time outside"):
-        texts.lines([(late,)], ["odd"])
+        csv_format.lines([(late,)], ["odd"])
 
 
 def test_parameters_are_read_whatever_the_connection_s_encoding(postgres: PostgresServer) -> None:

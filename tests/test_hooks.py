@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from airflow_provider_smartech.api.account import IDC_URLS
+from airflow_provider_smartech.api.data_centres import DATA_CENTRES
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechError,
@@ -317,7 +317,7 @@ def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
 @pytest.mark.parametrize("extra", [{}, {"idc": ""}, {"idc": "us"}, {"idc": "IN"}, {"idc": "eu"}])
 def test_the_idc_chooses_the_host(connection: SetConnection, extra: dict[str, str]) -> None:
     connection(extra=extra)
-    assert SmartechHook().account.url == IDC_URLS[(extra.get("idc") or "us").lower()]
+    assert SmartechHook().account.url == DATA_CENTRES[(extra.get("idc") or "us").lower()].url
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import SandboxServer
-from airflow_provider_smartech.transfers.sql_to_smartech import S3ToSmartechOperator, SqlToSmartechOperator
+from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from tests.postgres import PostgresServer
 from tests.tasks import FakeTaskInstance, run
 

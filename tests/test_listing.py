@@ -12,10 +12,11 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from s3fs import S3FileSystem
 
+from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import Overview, events
-from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, Handover, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page.chart import last_days
@@ -48,7 +49,7 @@ def submit(store: UploadStore) -> Callable[..., str]:
 
 @pytest.fixture
 def listing(store: UploadStore, settings: Settings) -> Listing:
-    return Listing(store, settings)
+    return Listing(store, settings.statuses)
 
 
 def keys(found: Any) -> list[str]:
@@ -110,7 +111,7 @@ def test_what_the_reader_may_not_see_is_left_out(
     store: UploadStore, settings: Settings, submit: Callable[..., str]
 ) -> None:
     seen, _ = submit(0), submit(1, task=task(dag_id="secret"))
-    listing = Listing(store, settings, lambda upload: bool(upload.task and upload.task.dag_id != "secret"))
+    listing = Listing(store, settings.statuses, lambda upload: bool(upload.task and upload.task.dag_id != "secret"))
     assert keys(listing.page(Filter(), 9)) == [seen]
 
 
@@ -118,7 +119,7 @@ def test_a_damaged_upload_is_shown_as_such_and_one_that_was_removed_is_not(
     store: UploadStore, listing: Listing, submit: Callable[..., str]
 ) -> None:
     damaged, removed = submit(0), submit(1)
-    folder = Path(store.url.removeprefix("file://")) / "uploads" / "20260301"
+    folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301"
     (folder / damaged / "record.json").write_text("{", "utf-8")
     (folder / removed / "record.json").unlink()
     page = listing.page(Filter(), 9)
@@ -133,7 +134,7 @@ def test_an_upload_with_a_folder_in_place_of_a_file_is_unreadable_and_disturbs_n
     store: UploadStore, listing: Listing, submit: Callable[..., str], file: str
 ) -> None:
     keys_kept = [submit(minute, {"status": "completed"}) for minute in range(3)]
-    folder = Path(store.url.removeprefix("file://")) / "uploads" / "20260301" / keys_kept[1]
+    folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / keys_kept[1]
     (damaged,) = folder.glob(f"{file}*")
     damaged.unlink()
     damaged.mkdir()
@@ -145,7 +146,7 @@ def test_an_upload_with_a_folder_in_place_of_a_file_is_unreadable_and_disturbs_n
 def test_an_archived_upload_is_unreadable_and_disturbs_no_other_and_not_the_chart(
     s3: Any, bucket: str, s3_folder: str, settings: Settings, file: str
 ) -> None:
-    store, now = UploadStore(s3_folder), datetime.now(UTC)
+    store, now = open_upload_store(s3_folder), datetime.now(UTC)
     kept = [f"{now - timedelta(seconds=age):%Y%m%dT%H%M%S}-{age:040x}" for age in (2, 1, 0)]
     for key in kept:
         store.create(Record(key=key, at=now, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
@@ -153,7 +154,7 @@ def test_an_archived_upload_is_unreadable_and_disturbs_no_other_and_not_the_char
         store.add_pingback(key, PingBack(payload={"status": "completed"}, at=at))
     found = s3.list_objects_v2(Bucket=bucket, Prefix=f"prefix/uploads/{kept[1][:8]}/{kept[1]}/{file}")["Contents"]
     s3.put_object(Bucket=bucket, Key=found[0]["Key"], Body=b"{}", StorageClass="GLACIER")
-    listing = Listing(store, settings)
+    listing = Listing(store, settings.statuses)
     states = [upload.state for upload in listing.page(Filter(), 9).uploads]
     assert states == ["completed", "unreadable", "completed"]
     today = last_days(listing)[-1]
@@ -164,11 +165,11 @@ def test_an_archived_upload_is_unreadable_and_disturbs_no_other_and_not_the_char
 def test_a_storage_that_is_too_busy_for_one_upload_is_an_error_and_makes_none_unreadable(
     s3_folder: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    store = UploadStore(s3_folder)
+    store = open_upload_store(s3_folder)
     for number in range(3):
         key = f"20260301T02000{number}-{'a' * 40}"
         store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
-    listing, called, call_s3 = Listing(store, settings), list[str](), S3FileSystem._call_s3
+    listing, called, call_s3 = Listing(store, settings.statuses), list[str](), S3FileSystem._call_s3
 
     async def busy(self: S3FileSystem, method: str, *arguments: Any, **named: Any) -> Any:
         if method == call and not called:
@@ -185,7 +186,7 @@ def test_a_storage_that_is_too_busy_for_one_upload_is_an_error_and_makes_none_un
 
 
 def test_a_folder_with_an_impossible_date_does_not_break_the_list(store: UploadStore, listing: Listing) -> None:
-    folder = Path(store.url.removeprefix("file://")) / "uploads" / "20269999" / f"20269999T999999-{'a' * 40}"
+    folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20269999" / f"20269999T999999-{'a' * 40}"
     folder.mkdir(parents=True)
     (folder / "record.json").write_text("{", "utf-8")
     assert [upload.state for upload in listing.page(Filter(), 9).uploads] == ["unreadable"]
@@ -230,7 +231,7 @@ def test_a_line_says_how_it_ended_how_long_that_took_and_how_many_rows(
     seconds: float | None,
     rows: int | None,
 ) -> None:
-    overview = Overview.of(store.read(submit(0, *payloads, **fields)), settings)
+    overview = Overview.of(store.read(submit(0, *payloads, **fields)), settings.statuses)
     assert (overview.state, overview.seconds, overview.rows) == (state, seconds, rows)
     assert (overview.file, overview.listid, overview.submitted_at) == ("0.csv", 33, BEGAN)
 
@@ -256,7 +257,7 @@ def test_a_line_says_what_became_of_the_rows_and_what_does_not_fit_together(
     numbers: tuple[int | None, int | None, int | None],
     remarks: list[str],
 ) -> None:
-    overview = Overview.of(store.read(submit(0, *payloads, **fields, account_name="retail")), settings)
+    overview = Overview.of(store.read(submit(0, *payloads, **fields, account_name="retail")), settings.statuses)
     assert (overview.rows, overview.accepted, overview.rejected) == numbers
     assert overview.remarks == remarks
     assert overview.account == "retail"
@@ -265,7 +266,7 @@ def test_a_line_says_what_became_of_the_rows_and_what_does_not_fit_together(
 def test_a_wait_that_goes_on_is_counted_until_now(
     store: UploadStore, settings: Settings, submit: Callable[..., str]
 ) -> None:
-    overview = Overview.of(store.read(submit(0)), settings)
+    overview = Overview.of(store.read(submit(0)), settings.statuses)
     assert overview.ended_at is None
     assert overview.seconds == pytest.approx((datetime.now(UTC) - BEGAN).total_seconds(), abs=60)
 
@@ -275,7 +276,7 @@ def test_the_time_line_tells_what_happened_in_order(
 ) -> None:
     key = submit(0, {"status": "processing"}, {"status": "completed"}, {"status": "completed", "again": 1})
     store.handed_over(key, Handover(at=BEGAN + timedelta(hours=1), reason="handed over", task=task()))
-    happened = events(store.read(key), settings)
+    happened = events(store.read(key), settings.statuses)
     assert [event.what for event in happened] == [
         "record written, request about to be sent",
         "Smartech accepted it as r0",
@@ -290,8 +291,8 @@ def test_the_time_line_tells_what_happened_in_order(
 
 
 def test_a_list_on_s3_is_read_as_well(s3_folder: str, settings: Settings) -> None:
-    store = UploadStore(s3_folder)
+    store = open_upload_store(s3_folder)
     key = f"20260301T020000-{'a' * 40}"
     store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
-    assert keys(Listing(store, settings).page(Filter(), 9)) == [key]
+    assert keys(Listing(store, settings.statuses).page(Filter(), 9)) == [key]
     assert ObjectStoragePath(s3_folder).exists()

@@ -34,8 +34,8 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.tasks.submission import Submission
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Upload
 from demo.contacts import write_contacts
 from demo.files import FileServer
@@ -64,7 +64,7 @@ def submitted(sandbox: SandboxServer) -> list[str]:
 
 
 def only_upload(store: UploadStore) -> Upload:
-    records = list(Path(store.url.removeprefix("file://")).glob("uploads/*/*/record.json"))
+    records = list(Path(store.shown_url.removeprefix("file://")).glob("uploads/*/*/record.json"))
     assert len(records) == 1
     return store.read(records[0].parent.name)
 
@@ -127,7 +127,7 @@ def test_a_wrong_parameter_is_refused_before_anything_is_written_or_sent(
     with pytest.raises(SmartechInvalidParameter):
         run(operator(**{"path": csv_url, **arguments}))
     assert submitted(sandbox) == []
-    assert not Path(store.url.removeprefix("file://")).exists()
+    assert not Path(store.shown_url.removeprefix("file://")).exists()
 
 
 def test_the_pingback_url_has_an_id_that_the_store_does_not_hold(
@@ -145,7 +145,7 @@ def test_the_pingback_url_has_an_id_that_the_store_does_not_hold(
     assert sent[0].startswith(f"{receiver.url}/pingback/20")
     upload_id = sent[0].rpartition("/")[2]
     eventually(lambda: sandbox.state.uploads()[0]["pingbacks"] == ["HTTP 200"])
-    files = [path for path in Path(store.url.removeprefix("file://")).rglob("*") if path.is_file()]
+    files = [path for path in Path(store.shown_url.removeprefix("file://")).rglob("*") if path.is_file()]
     assert files
     assert not any(upload_id[9:] in f"{path}{path.read_text('utf-8')}" for path in files)
 
@@ -403,7 +403,7 @@ def test_a_damaged_record_is_an_error_that_names_the_file(
 ) -> None:
     run(operator(csv_url))
     upload = only_upload(store)
-    record = Path(store.url.removeprefix("file://")) / "uploads" / upload.key[:8] / upload.key / "record.json"
+    record = Path(store.shown_url.removeprefix("file://")) / "uploads" / upload.key[:8] / upload.key / "record.json"
     record.write_text("{", "utf-8")
     with pytest.raises(UploadRecordUnreadable, match=r"record\.json"):
         run(operator(csv_url), FakeTaskInstance(try_number=2))
@@ -433,7 +433,7 @@ def test_a_retry_takes_a_requestid_that_was_not_yet_findable(
 ) -> None:
     with crashing(UploadStore, "answered", after=True):
         run(operator(csv_url), FIRST)
-    shutil.rmtree(Path(store.url.removeprefix("file://")) / "requestids")
+    shutil.rmtree(Path(store.shown_url.removeprefix("file://")) / "requestids")
     requestid = run(operator(csv_url), RETRY)
     assert [requestid] == submitted(sandbox)
     assert store.find(requestid).requestid == requestid
@@ -621,7 +621,7 @@ def test_a_pingback_that_names_another_upload_s_requestid_tells_nothing_of_this_
     sandbox.faults = frozenset({Fault.CUT_AFTER, Fault.NO_PINGBACK})
     with pytest.raises(SmartechOutcomeUnknown):
         run(operator(csv_url), FIRST)
-    folder = Path(store.url.removeprefix("file://"))
+    folder = Path(store.shown_url.removeprefix("file://"))
     keys = {path.parent.name for path in folder.glob("uploads/*/*/record.json")} - {store.find(known).key}
     store.add_pingback(keys.pop(), PingBack(payload={"status": "completed", "requestid": known}))
     sandbox.faults = frozenset()
@@ -641,7 +641,7 @@ def test_the_requestid_is_logged_even_if_it_cannot_be_kept(
     def away(self: UploadStore, key: str, answer: object) -> None:
         raise UploadStoreError("away")
 
-    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT", 0.01)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(UploadStore, "answered", away)
     with caplog.at_level(logging.INFO), pytest.raises(UploadStoreError):
         run(operator(csv_url))
@@ -658,7 +658,7 @@ def test_a_store_that_is_away_for_a_moment_after_the_answer_loses_nothing(
             raise failures.pop()
         answered(self, key, answer)
 
-    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT", 0.01)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(UploadStore, "answered", away_at_first)
     assert [run(operator(csv_url))] == submitted(sandbox)
 
@@ -666,7 +666,7 @@ def test_a_store_that_is_away_for_a_moment_after_the_answer_loses_nothing(
 def test_a_missing_connection_is_an_error_before_anything_is_written(store: UploadStore, csv_url: str) -> None:
     with pytest.raises(SmartechConfigurationError, match="no connection 'nowhere'"):
         run(operator(csv_url, smartech_conn_id="nowhere"))
-    assert not Path(store.url.removeprefix("file://")).exists()
+    assert not Path(store.shown_url.removeprefix("file://")).exists()
 
 
 def test_a_task_that_waits_does_not_take_an_upload_without_our_callback(
@@ -870,7 +870,7 @@ def test_more_rejected_rows_than_allowed_fail_without_a_retry(
         with pytest.raises(UploadRowsRejected, match=r"x\.csv.*45 accepted, 5 rejected of 50 rows") as caught:
             run(task)
     assert isinstance(caught.value, AirflowFailException)
-    assert (caught.value.rows.accepted, caught.value.rows.rejected) == (45, 5)
+    assert (caught.value.accepted, caught.value.rejected) == (45, 5)
 
 
 def test_a_task_that_is_cleared_after_too_many_were_rejected_sends_anew_unless_more_are_allowed_by_now(

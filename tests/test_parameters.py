@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_smartech.errors import SmartechInvalidParameter
 from airflow_provider_smartech.api.parameters import BulkUploadParameters
+from airflow_provider_smartech.errors import SmartechInvalidParameter
 
 PATH = "https://files.example.com/contacts.csv"
 

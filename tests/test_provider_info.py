@@ -15,12 +15,12 @@ import jsonschema
 import pytest
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_smartech.api.account import IDC_URLS
+from airflow_provider_smartech.api.data_centres import DATA_CENTRES
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.get_provider_info import get_provider_info
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBaseOperator
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from airflow_provider_smartech.config.settings import Settings
 
 INFO: dict[str, Any] = get_provider_info()
 
@@ -60,7 +60,7 @@ def test_every_module_that_is_named_exists() -> None:
 
 def test_the_drop_down_offers_the_idcs_that_the_hook_knows() -> None:
     schema = INFO["connection-types"][0]["conn-fields"]["idc"]["schema"]
-    assert schema["enum"] == list(schema["values_display"]) == list(IDC_URLS)
+    assert schema["enum"] == list(schema["values_display"]) == list(DATA_CENTRES)
 
 
 def test_what_is_named_for_assets_links_and_the_command_line_exists() -> None:
@@ -81,7 +81,7 @@ def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("AIRFLOW__SMARTECH__POLL_INTERVAL")
     settings = Settings.load()
     assert settings.poll_interval == 10
-    assert settings.pingbacks_expected == 1
+    assert settings.statuses.pingbacks_expected == 1
     assert settings.callback_base_url is None
     assert settings.upload_store.endswith("/smartech")
 

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.uploads.payloads import read_payload
-from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK, THREADS
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.config.upload_store import configured_upload_store, open_upload_store
+from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, STORE_THREADS
+from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.uploads.statuses import Verdict
-from airflow_provider_smartech.uploads.folder import Storage
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
 from tests.servers import ReceiverServer, eventually, eventually_on_loop
@@ -125,7 +126,7 @@ def test_a_mistake_in_another_setting_costs_no_pingback(
     store: UploadStore, upload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__SMARTECH__POLL_INTERVAL", "soon")
-    with ReceiverServer(UploadStore.configured()) as server:
+    with ReceiverServer(configured_upload_store()) as server:
         assert httpx.post(f"{server.url}/pingback/{upload_id}", json={}).status_code == 200
 
 
@@ -139,18 +140,18 @@ def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: Recei
         "20260101T000000-" + "%C3%A4" * 43,
     ):
         assert httpx.post(f"{receiver.url}/pingback/{wrong}", json={}).status_code == 404
-    assert not Path(store.url.removeprefix("file://")).exists()
+    assert not Path(store.shown_url.removeprefix("file://")).exists()
 
 
 def test_an_id_of_the_wrong_form_does_not_touch_the_store() -> None:
-    with ReceiverServer(UploadStore("nonsense://nowhere")) as server:
+    with ReceiverServer(open_upload_store("nonsense://nowhere")) as server:
         assert httpx.post(f"{server.url}/pingback/x", json={}).status_code == 404
         assert httpx.post(f"{server.url}/pingback/{new_upload_id()}", json={}).status_code == 503
 
 
 def test_a_body_is_taken_up_to_the_limit_and_413_above(store: UploadStore, upload_id: str, url: str) -> None:
-    assert httpx.post(url, content=b"x" * LARGEST_PINGBACK).status_code == 200
-    assert httpx.post(url, content=b"x" * (LARGEST_PINGBACK + 1)).status_code == 413
+    assert httpx.post(url, content=b"x" * LARGEST_PINGBACK_BYTES).status_code == 200
+    assert httpx.post(url, content=b"x" * (LARGEST_PINGBACK_BYTES + 1)).status_code == 413
     chunks = (b"x" * 1024 for _ in range(65))
     assert httpx.post(url, content=chunks).status_code == 413
     assert len(kept(store, upload_id)) == 1
@@ -199,7 +200,7 @@ def test_health_is_json_that_says_whose_it_is(receiver: ReceiverServer) -> None:
 
 
 def test_health_is_503_when_the_store_cannot_be_reached() -> None:
-    with ReceiverServer(UploadStore("nonsense://nowhere")) as server:
+    with ReceiverServer(open_upload_store("nonsense://nowhere")) as server:
         answer = httpx.get(f"{server.url}/health")
     assert answer.status_code == 503
     assert answer.json() == {**answer.json(), "service": "airflow-provider-smartech"}
@@ -232,11 +233,11 @@ def test_the_words_of_the_query_are_kept_beside_the_body_and_without_secrets(
 def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_waits(
     store: UploadStore, upload_id: str, receiver: ReceiverServer, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_smartech.receiver.app.WAITING", 20)
-    read, lock, goes_on = Storage.read, threading.Lock(), threading.Event()
+    monkeypatch.setattr("airflow_provider_smartech.receiver.app.MOST_WAITING", 20)
+    read, lock, goes_on = Folder.read, threading.Lock(), threading.Event()
     busy, most = 0, 0
 
-    def slow(self: Storage, name: str) -> bytes | None:
+    def slow(self: Folder, name: str) -> bytes | None:
         nonlocal busy, most
         with lock:
             busy += 1
@@ -246,7 +247,7 @@ def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_
             busy -= 1
         return read(self, name)
 
-    monkeypatch.setattr(Storage, "read", slow)
+    monkeypatch.setattr(Folder, "read", slow)
 
     async def junk() -> list[httpx.Response]:
         async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None)) as client:
@@ -254,8 +255,8 @@ def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_
             def call() -> asyncio.Task[httpx.Response]:
                 return asyncio.create_task(client.post(f"{receiver.url}/pingback/{new_upload_id()}", content=b"{}"))
 
-            held = [call() for _ in range(THREADS + 20)]
-            await eventually_on_loop(lambda: busy == THREADS)
+            held = [call() for _ in range(STORE_THREADS + 20)]
+            await eventually_on_loop(lambda: busy == STORE_THREADS)
             while not any(one.done() for one in held):
                 # As soon as all of them have arrived, the next one is too much.
                 held.append(call())
@@ -267,8 +268,8 @@ def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_
     answers = asyncio.run(junk())
     assert {answer.status_code for answer in answers} == {404, 503}
     assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"60"}
-    assert sum(answer.status_code == 404 for answer in answers) == THREADS + 20
-    assert most == THREADS
+    assert sum(answer.status_code == 404 for answer in answers) == STORE_THREADS + 20
+    assert most == STORE_THREADS
     assert httpx.post(url, json={"status": "completed"}).status_code == 200
 
 
@@ -277,13 +278,13 @@ def test_after_one_check_junk_costs_one_call_of_the_storage(
 ) -> None:
     called: list[str] = []
     for name in ("names", "read"):
-        method = getattr(Storage, name)
+        method = getattr(Folder, name)
 
-        def noted(self: Storage, file: str, method: Any = method) -> Any:
+        def noted(self: Folder, file: str, method: Any = method) -> Any:
             called.append(file)
             return method(self, file)
 
-        monkeypatch.setattr(Storage, name, noted)
+        monkeypatch.setattr(Folder, name, noted)
     costs = []
     for _ in range(4):
         called.clear()
@@ -326,7 +327,7 @@ def test_a_payload_survives_being_written_and_read(body: bytes) -> None:
 def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "airflow_provider_smartech.receiver.app", "--port", str(port)]
+    command = [sys.executable, "-m", "airflow_provider_smartech.receiver", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
 

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.errors import (
     SmartechInvalidParameter,
     UploadAmbiguous,
@@ -28,11 +29,10 @@ from airflow_provider_smartech.errors import (
     WaitBroken,
 )
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
-from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.folder import Storage
+from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack
 from demo.contacts import write_contacts
@@ -331,7 +331,7 @@ def test_what_contradicts_after_somebody_acted_upon_it_changes_nothing_for_him_o
     for said in ({"status": "failed"}, {"status": "completed", "accepted": 0}):
         sandbox.ping_back(requestid, said)
     assert run(sensor(requestid, deferrable=deferrable))["accepted"] == 3
-    overview = Overview.of(store.find(requestid), settings)
+    overview = Overview.of(store.find(requestid), settings.statuses)
     assert (overview.state, overview.accepted, overview.remarks) == ("completed", 3, ["contradicted"])
 
 
@@ -370,15 +370,15 @@ def fail_call(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
     def arrange(place: int) -> list[str]:
         called: list[str] = []
         for name in ("names", "read", "write"):
-            method = getattr(Storage, name)
+            method = getattr(Folder, name)
 
-            def failing(self: Storage, file: str, *rest: Any, method: Any = method) -> Any:
+            def failing(self: Folder, file: str, *rest: Any, method: Any = method) -> Any:
                 called.append(file)
                 if len(called) == place:
                     raise UploadStoreError("away for a moment")
                 return method(self, file, *rest)
 
-            monkeypatch.setattr(Storage, name, failing)
+            monkeypatch.setattr(Folder, name, failing)
         return called
 
     return arrange
@@ -387,7 +387,7 @@ def fail_call(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
 @contextmanager
 def away(store: UploadStore) -> Iterator[None]:
     """Let the store be away."""
-    root = Path(store.url.removeprefix("file://"))
+    root = Path(store.shown_url.removeprefix("file://"))
     aside = root.rename(root.with_name("aside"))
     root.write_text("in the way", "utf-8")
     yield

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_smartech.uploads.row_counts import counts
-from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.uploads.payloads import read_payload
+from airflow_provider_smartech.uploads.row_counts import counts
 from airflow_provider_smartech.uploads.statuses import Verdict, requestids
 
 COMPLETED, FAILED, UNRECOGNISED, IN_PROGRESS, SILENT = (

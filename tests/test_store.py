@@ -15,9 +15,10 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from s3fs import S3FileSystem
 
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.uploads.folder import Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
-from airflow_provider_smartech.uploads.folder import Storage
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import (
     Answer,
@@ -33,14 +34,14 @@ from airflow_provider_smartech.uploads.upload import (
 @pytest.fixture(params=["file", "memory", "s3", "s3 bucket root"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
     if request.param == "file":
-        yield UploadStore(f"file://{tmp_path}/not/there/yet")
+        yield open_upload_store(f"file://{tmp_path}/not/there/yet")
     elif request.param == "memory":
         # Airflow knows no memory:// by itself.
         attach("memory", fs=fsspec.filesystem("memory"))
-        yield UploadStore(f"memory://{uuid.uuid4().hex}")
+        yield open_upload_store(f"memory://{uuid.uuid4().hex}")
     else:
         folder: str = request.getfixturevalue("s3_folder")
-        yield UploadStore(folder.removesuffix("/prefix") if "root" in request.param else folder)
+        yield open_upload_store(folder.removesuffix("/prefix") if "root" in request.param else folder)
 
 
 def task(try_number: int = 1, **fields: object) -> TaskTry:
@@ -100,18 +101,18 @@ def test_the_clearest_answer_counts_whatever_the_clocks_say(store: UploadStore) 
 
 
 def test_what_was_read_before_is_not_read_again(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, files, read = record(), list[str](), Storage.read
+    kept, files, read = record(), list[str](), Folder.read
     store.create(kept)
     for _ in range(20):
         store.add_pingback(kept.key, PingBack(payload=1))
     known = store.read(kept.key)
     store.add_pingback(kept.key, PingBack(payload=2))
 
-    def noted(self: Storage, name: str) -> bytes | None:
+    def noted(self: Folder, name: str) -> bytes | None:
         files.append(name)
         return read(self, name)
 
-    monkeypatch.setattr(Storage, "read", noted)
+    monkeypatch.setattr(Folder, "read", noted)
     assert len(store.read(kept.key, known).pingbacks) == 21
     assert len(files) == 1
 
@@ -128,7 +129,7 @@ def test_an_upload_whose_record_was_removed_is_no_earlier_one(store: UploadStore
     gone, kept = record(task=task(1)), record(task=task(2))
     for one in (gone, kept):
         store.create(one)
-    path = ObjectStoragePath(f"{store.url}/uploads/{gone.key[:8]}/{gone.key}/record.json")
+    path = ObjectStoragePath(f"{store.shown_url}/uploads/{gone.key[:8]}/{gone.key}/record.json")
     path.fs.rm(path.path)
     assert [upload.record for upload in store.earlier(task(3))] == [kept]
 
@@ -192,7 +193,7 @@ def test_concurrent_writers_lose_nothing(store: UploadStore) -> None:
 
 def test_another_process_s_writes_are_seen(store: UploadStore) -> None:
     """Another object stands for another process: the file system behind both caches listings."""
-    other = UploadStore(store.url)
+    other = open_upload_store(store.shown_url)
     kept = record()
     store.create(kept)
     assert other.read(kept.key).pingbacks == ()
@@ -206,7 +207,7 @@ def test_a_damaged_file_is_never_read_as_whole_and_disturbs_no_other_upload(stor
     damaged, well = record(), record()
     for kept in (damaged, well):
         store.create(kept)
-    path = ObjectStoragePath(f"{store.url}/uploads/{damaged.key[:8]}/{damaged.key}/pingback-1.json")
+    path = ObjectStoragePath(f"{store.shown_url}/uploads/{damaged.key[:8]}/{damaged.key}/pingback-1.json")
     path.fs.pipe_file(path.path, content)
     with pytest.raises(UploadRecordUnreadable, match=r"pingback-1\.json") as caught:
         store.read(damaged.key)
@@ -240,7 +241,7 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
     for at in (now - timedelta(days=90), now):
         begun = store.staging_begins(Staging(at=at, task=task(), fingerprint="f", bucket="b", folder=f"f{at:%Y%m}"))
         store.staging_completed(begun, StagedFiles(files=()))
-    root = ObjectStoragePath(store.url)
+    root = ObjectStoragePath(store.shown_url)
     foreign = [
         "20200101T000000-foreign.txt",
         "uploads/20200101T120000_photo.jpg",
@@ -269,7 +270,7 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
 
 
 def test_a_folder_whose_name_is_a_pattern_is_taken_for_itself(bucket: str) -> None:
-    stores = [UploadStore(f"s3://s3_test@{bucket}/t{name}") for name in ("[1]", "1")]
+    stores = [open_upload_store(f"s3://s3_test@{bucket}/t{name}") for name in ("[1]", "1")]
     for one in stores:
         one.create(record(key=f"20260101T000000-{'a' * 40}", task=task()))
     assert stores[0].purge(datetime.now(UTC)) == 1
@@ -283,7 +284,7 @@ def test_an_empty_store_has_nothing_to_remove(store: UploadStore) -> None:
 
 
 def test_no_empty_folder_is_left_of_what_is_removed(tmp_path: Path) -> None:
-    store = UploadStore(f"file://{tmp_path}")
+    store = open_upload_store(f"file://{tmp_path}")
     store.create(record(key=f"20260101T000000-{'a' * 40}", task=task()))
     assert store.purge(datetime.now(UTC)) == 1
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["tasks", "uploads"]
@@ -295,7 +296,7 @@ def test_the_store_holds_no_upload_id(store: UploadStore) -> None:
     store.create(kept)
     store.answered(kept.key, Answer(outcome="accepted", requestid="r1"))
     store.add_pingback(kept.key, PingBack(payload=1))
-    root = ObjectStoragePath(store.url)
+    root = ObjectStoragePath(store.shown_url)
     names = root.fs.find(root.path)
     assert len(names) == 6
     secret = upload_id.partition("-")[2]
@@ -305,7 +306,7 @@ def test_the_store_holds_no_upload_id(store: UploadStore) -> None:
 
 
 def test_a_local_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = UploadStore(f"file://{tmp_path}")
+    store = open_upload_store(f"file://{tmp_path}")
     kept = record()
     store.create(kept)
 
@@ -319,7 +320,7 @@ def test_a_local_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
 
 
 def test_a_local_file_gets_its_name_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = UploadStore(f"file://{tmp_path}")
+    store = open_upload_store(f"file://{tmp_path}")
     kept = record()
     store.create(kept)
 
@@ -335,7 +336,7 @@ def test_a_local_file_gets_its_name_only_when_it_is_whole(tmp_path: Path, monkey
 
 
 def test_listings_do_not_pile_up_in_the_file_system_s_cache(s3_folder: str) -> None:
-    store = UploadStore(s3_folder)
+    store = open_upload_store(s3_folder)
     kept = record()
     store.create(kept)
     store.add_pingback(kept.key, PingBack())
@@ -346,7 +347,7 @@ def test_listings_do_not_pile_up_in_the_file_system_s_cache(s3_folder: str) -> N
 
 
 def test_a_file_in_s3_is_read_by_one_request(s3_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, kept, asked = UploadStore(s3_folder), record(), list[str]()
+    store, kept, asked = open_upload_store(s3_folder), record(), list[str]()
     store.create(kept)
     call = S3FileSystem._call_s3
 
@@ -364,7 +365,7 @@ def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(mo
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     for url in ("s3://s3_gone@bucket/prefix", "s3://no_such_connection@bucket/prefix", "nonsense://x/y"):
         with pytest.raises(UploadStoreError, match=r"\[smartech\] upload_store"):
-            UploadStore(url).check()
+            open_upload_store(url).check()
 
 
 @pytest.mark.parametrize(
@@ -376,11 +377,11 @@ def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(mo
     ],
 )
 def test_a_store_shows_its_place_without_secrets(url: str, shown: str) -> None:
-    assert UploadStore(url).shown_url == shown
+    assert open_upload_store(url).shown_url == shown
 
 
 def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
-    store = UploadStore(s3_folder.replace("bucket-", "no-such-bucket-"))
+    store = open_upload_store(s3_folder.replace("bucket-", "no-such-bucket-"))
     key = str(key_of(new_upload_id()))
     reaches: list[Callable[[], object]] = [store.check, lambda: store.has(key), lambda: store.find(key)]
     reaches += [lambda: list(store.keys())]
@@ -391,7 +392,7 @@ def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
 
 
 def test_a_local_folder_that_cannot_be_read_is_not_empty(tmp_path: Path) -> None:
-    store = UploadStore(f"file://{tmp_path}/store")
+    store = open_upload_store(f"file://{tmp_path}/store")
     (tmp_path / "store").write_text("in the way", "utf-8")
     for reach in (store.check, lambda: store.find("r1"), lambda: store.earlier(task(2))):
         with pytest.raises(UploadStoreError):

@@ -32,8 +32,6 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 
 from airflow_provider_smartech import extracts
-from airflow_provider_smartech.staging import s3_multipart as multipart
-from airflow_provider_smartech.staging import area as staging_area
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
     ContactsQueryFailed,
@@ -52,9 +50,11 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.staging import area as staging_area
+from airflow_provider_smartech.staging import s3_multipart as multipart
 from airflow_provider_smartech.tasks.submission import Submission, task_try
-from airflow_provider_smartech.transfers.sql_to_smartech import S3ToSmartechOperator, SqlToSmartechOperator
+from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
+from airflow_provider_smartech.uploads.store import UploadStore
 from tests.postgres import PostgresServer
 from tests.servers import eventually
 from tests.tasks import FakeTaskInstance, context, run
@@ -177,7 +177,7 @@ class TestS3ToSmartech:
     ) -> None:
         connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": {"region_name": region}}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        link = from_s3("my-bucket", url_mode=mode)._links.link("my-bucket", "a.csv")
+        link = from_s3("my-bucket", url_mode=mode)._urls.fetch_url("my-bucket", "a.csv")
         assert link.get_secret_value().partition("?")[0] == expected
         assert bool(urlsplit(link.get_secret_value()).query) == (mode == "presigned")
 
@@ -202,13 +202,13 @@ class TestS3ToSmartech:
     ) -> None:
         connection = {"conn_type": "aws", "login": "test", "password": "secret", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        links, key = from_s3("any", url_mode=mode)._links, "a b/ü+~(1)&?#%20.csv"
+        links, key = from_s3("any", url_mode=mode)._urls, "a b/ü+~(1)&?#%20.csv"
         for name in ("my-bucket", "my.bucket"):
             caplog.clear()
             with caplog.at_level(logging.DEBUG):
-                address = links.address(name, key).get_secret_value()
+                address = links.plain_url(name, key).get_secret_value()
                 assert "botocore.auth" not in {record.name for record in caplog.records}
-            assert address == links.link(name, key).get_secret_value().partition("?")[0]
+            assert address == links.fetch_url(name, key).get_secret_value().partition("?")[0]
 
     @pytest.mark.parametrize("temporary", ["given", "of a role"])
     def test_no_library_logs_a_link_or_what_signs_it(
@@ -220,11 +220,11 @@ class TestS3ToSmartech:
         extra = {"region_name": "us-east-1", "service_config": service_config, **more}
         connection = {"conn_type": "aws", "login": "AKIA0123456789", "password": "s3cret/k3y", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        links = from_s3(bucket, url_validity=timedelta(hours=10))._links
+        links = from_s3(bucket, url_validity=timedelta(hours=10))._urls
         with caplog.at_level(logging.DEBUG):
-            links.address(bucket, "exports/contacts.csv")
+            links.plain_url(bucket, "exports/contacts.csv")
             links.client.head_object(Bucket=bucket, Key="exports/contacts.csv")
-            link = links.link(bucket, "exports/contacts.csv").get_secret_value()
+            link = links.fetch_url(bucket, "exports/contacts.csv").get_secret_value()
         assert "Calculating signature using v4 auth." in caplog.messages
         query = parse_qs(urlsplit(link).query)
         secrets = [query[f"X-Amz-{name}"][0] for name in ("Signature", "Credential", "Security-Token")]
@@ -1081,10 +1081,10 @@ class TestStaging:
         monkeypatch.setattr(multipart.MultipartUpload, "_send", watched)
         upload = multipart.MultipartUpload(s3, bucket, "x", {})
         for _ in range(12):
-            upload.write(bytes(multipart.PART))
+            upload.write(bytes(multipart.PART_BYTES))
         upload.complete()
-        assert max(held) <= multipart.UNDER_WAY
-        assert s3.head_object(Bucket=bucket, Key="x")["ContentLength"] == 12 * multipart.PART
+        assert max(held) <= multipart.PARTS_UNDER_WAY
+        assert s3.head_object(Bucket=bucket, Key="x")["ContentLength"] == 12 * multipart.PART_BYTES
 
 
 class TestRounds:
@@ -1277,7 +1277,7 @@ class TestDeletion:
         task = from_sql(bucket, wait_for_completion=True)
         with pytest.raises(UploadFailed):
             run(task)
-        (begun,) = Path(store.url.removeprefix("file://")).glob("stagings/*/*-begun.json")
+        (begun,) = Path(store.shown_url.removeprefix("file://")).glob("stagings/*/*-begun.json")
         begun.write_text("{", "utf-8")
         assert run(task, FakeTaskInstance(try_number=2))["accepted"] == 10
         assert begun.name.removesuffix("-begun.json") in caplog.text

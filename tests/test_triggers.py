@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.uploads.folder import Storage
-from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import Poll, SmartechBulkUploadTrigger
+from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, Upload, key_of, new_upload_id
 from tests.servers import eventually_on_loop
 from tests.tasks import first_event, rebuilt, run_trigger
@@ -185,7 +186,7 @@ def test_one_bad_record_fails_its_own_wait_and_no_other(store: UploadStore) -> N
 
     async def spoil() -> None:
         await turns()
-        folder = Path(store.url.removeprefix("file://")) / "uploads" / bad[:8] / bad
+        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / bad[:8] / bad
         (folder / "pingback-x.json").write_text("{", "utf-8")
         store.add_pingback(bad, news({"status": "completed"}))
         await turns()
@@ -199,7 +200,7 @@ def test_one_bad_record_fails_its_own_wait_and_no_other(store: UploadStore) -> N
 
 def test_a_file_that_is_gone_between_listing_and_reading_fails_no_other_wait(store: UploadStore) -> None:
     bad, good = created(store), created(store)
-    folder = Path(store.url.removeprefix("file://")) / "uploads" / bad[:8] / bad
+    folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / bad[:8] / bad
 
     async def spoil() -> None:
         await turns()
@@ -220,17 +221,17 @@ def test_an_unknown_upload_is_an_error_at_once(store: UploadStore) -> None:
 
 def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = created(store)
-    names = Storage.names
+    names = Folder.names
 
-    def away(self: Storage, folder: str) -> list[str]:
+    def away(self: Folder, folder: str) -> list[str]:
         raise UploadStoreError("away")
 
     async def go_away_and_come_back() -> None:
         await turns()
-        monkeypatch.setattr(Storage, "names", away)
+        monkeypatch.setattr(Folder, "names", away)
         store.add_pingback(key, news({"status": "completed"}))
         await turns()
-        monkeypatch.setattr(Storage, "names", names)
+        monkeypatch.setattr(Folder, "names", names)
 
     assert together(first_event(trigger(key)), go_away_and_come_back())[0]["event"] == "ended"
 
@@ -238,16 +239,16 @@ def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkey
 def test_a_store_that_is_away_at_first_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = created(store)
     store.add_pingback(key, DONE)
-    names = Storage.names
+    names = Folder.names
 
-    def away(self: Storage, folder: str) -> list[str]:
+    def away(self: Folder, folder: str) -> list[str]:
         raise UploadStoreError("away")
 
-    monkeypatch.setattr(Storage, "names", away)
+    monkeypatch.setattr(Folder, "names", away)
 
     async def come_back() -> None:
         await turns()
-        monkeypatch.setattr(Storage, "names", names)
+        monkeypatch.setattr(Folder, "names", names)
 
     assert together(first_event(trigger(key)), come_back())[0]["event"] == "ended"
 
@@ -256,20 +257,20 @@ def test_an_upload_with_many_pingbacks_delays_no_other_s_news_and_each_is_read_o
     s3_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
-    store = UploadStore(s3_folder)
+    store = open_upload_store(s3_folder)
     many, other = created(store), created(store)
     with ThreadPoolExecutor(16) as writers:
         list(writers.map(lambda n: store.add_pingback(many, news({"status": "queued", "row": n})), range(300)))
-    told, files, read = threading.Event(), list[str](), Storage.read
+    told, files, read = threading.Event(), list[str](), Folder.read
 
-    def held(self: Storage, name: str) -> bytes | None:
+    def held(self: Folder, name: str) -> bytes | None:
         if many in name and "pingback-" in name:
             files.append(name)
             # Until the other upload's news was told, or the test has failed.
             told.wait(20)
         return read(self, name)
 
-    monkeypatch.setattr(Storage, "read", held)
+    monkeypatch.setattr(Folder, "read", held)
 
     async def others() -> None:
         await eventually_on_loop(lambda: bool(files))
@@ -313,7 +314,7 @@ def test_a_receiver_whose_clock_is_wrong_delays_nothing(
 def test_news_is_removed_after_a_while_when_every_triggerer_has_seen_it(
     store: UploadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER", 1.0)
+    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER_SECONDS", 1.0)
     monkeypatch.setattr(Poll, "_next_in_turn", lambda self: set())
     idle, keys = created(store), [created(store) for _ in range(5)]
 
@@ -365,12 +366,12 @@ def test_a_poll_that_breaks_off_fails_all_who_wait(store: UploadStore, monkeypat
 def test_news_that_cannot_be_removed_delays_nobody(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def denied(self: Storage, names: Iterable[str]) -> None:
+    def denied(self: Folder, names: Iterable[str]) -> None:
         tried.extend(names)
         raise UploadStoreError("access denied")
 
-    monkeypatch.setattr(Storage, "remove", denied)
-    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER", 0.0)
+    monkeypatch.setattr(Folder, "remove", denied)
+    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER_SECONDS", 0.0)
     awaited, other = created(store), created(store)
 
     async def ping() -> None:
@@ -410,7 +411,7 @@ def test_the_poll_ends_with_the_last_who_waits_and_begins_again_with_the_next(st
 
 def test_a_trigger_over_s3_waits_as_well(s3_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
-    store = UploadStore(s3_folder)
+    store = open_upload_store(s3_folder)
     key = created(store)
 
     async def ping() -> None:

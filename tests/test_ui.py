@@ -20,6 +20,7 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBack, Record, TaskTry
@@ -98,7 +99,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     with pytest.MonkeyPatch.context() as patch:
         # Hundreds of files need no safety from a power cut.
         patch.setattr("os.fsync", lambda descriptor: None)
-        fill(UploadStore(f"file://{home}/smartech"))
+        fill(open_upload_store(f"file://{home}/smartech"))
     with FileServer(ROOT / "example_dags") as files, SandboxServer(api_key=API_KEY) as sandbox:
         connection = {"conn_type": "smartech", "password": API_KEY, "host": sandbox.api_url}
         settings = {
@@ -280,7 +281,7 @@ def test_every_text_can_be_read_in_the_theme_that_airflow_has(airflow: Airflow, 
 
 
 def test_without_a_login_there_is_nothing_to_see(airflow: Airflow) -> None:
-    key = next(UploadStore(f"file://{airflow.home}/smartech").keys())
+    key = next(open_upload_store(f"file://{airflow.home}/smartech").keys())
     with httpx.Client(trust_env=False) as anybody:
         paths = ["", key, "chart.svg", f"task/{'a' * 40}", f"requestid?requestid={key}", "no/such"]
         answers = [anybody.get(f"{airflow.url}/smartech-uploads/{path}") for path in paths]
@@ -429,7 +430,7 @@ def test_all_uploads_of_a_task_are_listed_a_damaged_one_included(store: UploadSt
     for number, key in enumerate(keys):
         fields = {"task": task.for_part(number), "path": f"https://x.example.com/{number}.csv"}
         store.create(Record.model_validate({"key": key, "smartech_conn_id": "c", "tracked": True, **fields}))
-    (Path(store.url.removeprefix("file://")) / "uploads" / keys[1][:8] / keys[1] / "record.json").write_text("{")
+    (Path(store.shown_url.removeprefix("file://")) / "uploads" / keys[1][:8] / keys[1] / "record.json").write_text("{")
     app = create_app(store)
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
     with AppServer(app) as server:
@@ -469,7 +470,7 @@ def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_row
 
 @pytest.mark.parametrize("path", ["", "chart.svg", f"20260101T000000-{'a' * 40}"])
 def test_a_store_that_does_not_answer_is_said_and_not_shown_as_empty(path: str) -> None:
-    app = create_app(UploadStore("nonsense://nowhere"))
+    app = create_app(open_upload_store("nonsense://nowhere"))
     # The login is another test's matter.
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
     with AppServer(app) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, UploadStatusUnrecognised
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, UploadStatusUnrecognised
 from airflow_provider_smartech.uploads.upload import (
     Answer,
     Conclusion,
@@ -64,7 +65,7 @@ QUEUED, ODD = {"status": "queued"}, {"status": "hibernating"}
 def test_an_upload_ends_with_the_expected_number_of_different_terminal_pingbacks(
     settings: Settings, payloads: list[Any], expected: int, state: State
 ) -> None:
-    assert upload(*payloads).progress(settings.statuses, expected).state is state
+    assert upload(*payloads).progress(replace(settings.statuses, pingbacks_expected=expected)).state is state
 
 
 FEWER, MORE = {"status": "completed", "accepted": 0}, {"status": "completed", "accepted": 9}
@@ -95,7 +96,7 @@ def test_the_worst_counts_until_somebody_acted_upon_what_had_come_and_what_comes
     pingbacks = [PingBack(payload=payload, name=f"pingback-{n}.json") for n, payload in enumerate(payloads)]
     concluded = [Conclusion(pingbacks=tuple(one.name for one in pingbacks[:seen]))] if seen else []
     one = upload().model_copy(update={"pingbacks": tuple(pingbacks), "conclusions": tuple(concluded)})
-    progress = one.progress(settings.statuses, 1)
+    progress = one.progress(settings.statuses)
     assert (progress.state, progress.contradicted) == (state, contradicted)
     assert progress.surely_failed is (state is State.FAILED and not contradicted)
 
@@ -105,7 +106,7 @@ def test_of_two_who_act_at_the_same_moment_whoever_saw_the_worse_decides_for_bot
     pingbacks = tuple(PingBack(payload=payload, name=f"pingback-{n}.json") for n, payload in enumerate(said))
     concluded = tuple(Conclusion(pingbacks=tuple(one.name for one in pingbacks[:seen])) for seen in (2, 1))
     one = upload().model_copy(update={"pingbacks": pingbacks, "conclusions": concluded})
-    assert one.progress(settings.statuses, 1).state is State.FAILED
+    assert one.progress(settings.statuses).state is State.FAILED
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_only_pingbacks_that_can_be_about_the_upload_complete_it(
 ) -> None:
     answer = Answer(outcome="accepted" if requestid else "unknown", requestid=requestid)
     payloads = [{"status": "completed", "requestid": name, "part": part} for part, name in enumerate(named)]
-    assert upload(*payloads, answer=answer).progress(settings.statuses, 1).state is state
+    assert upload(*payloads, answer=answer).progress(settings.statuses).state is state
 
 
 @pytest.mark.parametrize(
@@ -135,12 +136,12 @@ def test_only_pingbacks_that_can_be_about_the_upload_complete_it(
     ],
 )
 def test_without_pingbacks_the_answer_is_what_is_known(settings: Settings, answer: Answer, state: State) -> None:
-    assert upload(answer=answer).progress(settings.statuses, 1).state is state
+    assert upload(answer=answer).progress(settings.statuses).state is state
 
 
 def test_the_summary_of_a_completed_upload_is_small_and_complete(settings: Settings) -> None:
     done = upload(QUEUED, {"status": "completed", "total": 5}, answer=Answer(outcome="accepted", requestid="r1"))
-    assert done.summary(done.progress(settings.statuses, 1)) == {
+    assert done.summary(done.progress(settings.statuses)) == {
         "requestid": "r1",
         "state": "completed",
         "rows": 5,
@@ -160,7 +161,7 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 ) -> None:
     ended = upload(payload, answer=Answer(outcome="accepted", requestid="r1"))
     with pytest.raises(error, match="r1") as caught:
-        ended.summary(ended.progress(settings.statuses, 1))
+        ended.summary(ended.progress(settings.statuses))
     assert caught.value.payloads == [payload]
     assert str(payload) in str(caught.value)
 
@@ -168,7 +169,7 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 def test_an_upload_that_has_not_ended_has_no_summary(settings: Settings) -> None:
     waiting = upload()
     with pytest.raises(UploadNotCompleted):
-        waiting.summary(waiting.progress(settings.statuses, 1))
+        waiting.summary(waiting.progress(settings.statuses))
 
 
 def test_the_key_stands_in_for_a_requestid_that_is_not_known() -> None:

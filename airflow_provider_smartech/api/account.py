@@ -1,4 +1,4 @@
-"""A Smartech account, as an Airflow connection describes it."""
+"""A Smartech account, as a connection describes it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,16 @@ import logging
 import re
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_smartech.config.connection_form import ACCOUNT_NAME
-from airflow_provider_smartech.errors import SmartechConfigurationError, SmartechInvalidParameter
+from airflow_provider_smartech.api.data_centres import ACCOUNT_NAME, DATA_CENTRES
 from airflow_provider_smartech.api.parameters import checked_listid, checked_notifyemail
-
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
+from airflow_provider_smartech.errors import SmartechConfigurationError, SmartechInvalidParameter
 
 log = logging.getLogger(__name__)
 
-# Smartech's page "Add Bulk Contact"; the EU address is from a later page of the same API.
-IDC_URLS = {
-    "us": "https://api.netcoresmartech.com/apiv2",
-    "in": "https://apiin.netcoresmartech.com/apiv2",
-    "eu": "https://jsonapi.eu-north-1.eu.netcoresmartech.com/apiv2",
-}
-
-PRIVATE = [
+PRIVATE_NETWORKS = [
     ipaddress.ip_network(network)
     for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 ]
@@ -56,27 +46,31 @@ class Account:
         return hmac.new(self.api_key.encode(), self.url.encode(), "sha256").hexdigest()[:32]
 
     @classmethod
-    def of(cls, connection: Connection) -> Account:
-        """Read a connection of the type ``smartech``.
+    def of(cls, name: str, *, api_key: str | None, host: str | None, extra: Any) -> Account:
+        """Read what a connection says.
 
+        :param name: the connection's id.
+        :param api_key: its password.
+        :param host: a base URL in place of the data centre's own; empty or None for that one.
+        :param extra: its extra, decoded.
         :raises SmartechConfigurationError: it cannot be used; the message says which part of it.
         """
-        name, extra = connection.conn_id, connection.extra_dejson or {}
+        extra = extra or {}
         if not isinstance(extra, dict):
             raise SmartechConfigurationError(f"Connection {name!r}: its extra must be a JSON object, or empty.")
-        if not connection.password:
+        if not api_key:
             raise SmartechConfigurationError(
                 f"Connection {name!r} has no API key. Put it into the password field; Smartech shows it in its panel "
                 "under Admin, Sub Admin, Edit on your user name."
             )
         idc = str(extra.get("idc") or "us").strip().lower()
-        if idc not in IDC_URLS:
+        if idc not in DATA_CENTRES:
             raise SmartechConfigurationError(
-                f"Connection {name!r} names the IDC {idc!r}; choose one of {', '.join(IDC_URLS)}."
+                f"Connection {name!r} names the IDC {idc!r}; choose one of {', '.join(DATA_CENTRES)}."
             )
         return cls(
-            url=_overriding_url(name, connection.host) if connection.host else IDC_URLS[idc],
-            api_key=connection.password,
+            url=_overriding_url(name, host) if host else DATA_CENTRES[idc].url,
+            api_key=api_key,
             idc=idc,
             name=_account_name(name, extra.get("account")),
             listid=_default(name, checked_listid, extra.get("listid")),
@@ -126,7 +120,7 @@ def _overriding_url(conn_id: str, host: str) -> str:
     is_clear = bool(name) and not parts.query and not parts.fragment and "@" not in parts.netloc
     if scheme not in ("http", "https") or not is_clear or not _is_host(str(name)):
         raise SmartechConfigurationError(
-            f"Connection {conn_id!r}: the host must be a full base URL such as {IDC_URLS['us']}, "
+            f"Connection {conn_id!r}: the host must be a full base URL such as {DATA_CENTRES['us'].url}, "
             "without login or query."
         )
     if scheme == "http" and not _is_private(str(name)):
@@ -151,4 +145,4 @@ def _is_private(host: str) -> bool:
     except OSError:
         return False
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    return bool(addresses) and all(any(address in network for network in PRIVATE) for address in addresses)
+    return bool(addresses) and all(any(address in network for network in PRIVATE_NETWORKS) for address in addresses)

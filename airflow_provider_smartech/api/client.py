@@ -14,15 +14,15 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
 from airflow_provider_smartech.api.account import Account
-from airflow_provider_smartech.api.response import Answer
+from airflow_provider_smartech.api.response import Response
 from airflow_provider_smartech.errors import SmartechError, SmartechNotReached, SmartechOutcomeUnknown
 
-LARGEST_ANSWER = 64 * 1024
+LARGEST_RESPONSE_BYTES = 64 * 1024
 
 
 def ask(
     account: Account, form: Mapping[str, str], secrets: Sequence[str], connect_timeout: float, read_timeout: float
-) -> Answer:
+) -> Response:
     """Send one request for an upload and return Smartech's answer.
 
     :param form: the body.
@@ -32,11 +32,11 @@ def ask(
     :raises SmartechNotReached: nothing was sent.
     :raises SmartechOutcomeUnknown: it was sent, or may have been, but no answer came.
     """
-    answered: Future[Answer] = Future()
+    answered: Future[Response] = Future()
     # In a thread, because nothing bounds the headers: requests' time-out begins anew with every byte of them. As a
     # daemon, because one that is given up must not keep the process.
     arguments = (answered, account, form, secrets, connect_timeout, read_timeout)
-    Thread(target=_answer, args=arguments, daemon=True, name="smartech-request").start()
+    Thread(target=_complete, args=arguments, daemon=True, name="smartech-request").start()
     wait([answered], connect_timeout + read_timeout)
     if not answered.done():
         # Not even "nothing was sent" is sure: whatever it hangs in, the thread goes on.
@@ -47,7 +47,7 @@ def ask(
     return answered.result()
 
 
-def _answer(answered: Future[Answer], *request: Any) -> None:
+def _complete(answered: Future[Response], *request: Any) -> None:
     try:
         answered.set_result(_request(*request))
     except BaseException as error:  # noqa: BLE001 - the caller raises it
@@ -56,7 +56,7 @@ def _answer(answered: Future[Answer], *request: Any) -> None:
 
 def _request(
     account: Account, form: Mapping[str, str], secrets: Sequence[str], connect_timeout: float, read_timeout: float
-) -> Answer:
+) -> Response:
     failure: SmartechError
     try:
         with requests.Session() as session:
@@ -73,7 +73,7 @@ def _request(
                 stream=True,
             ) as response:
                 body = _read(response, read_timeout)
-        return Answer(response.status_code, body, [account.api_key, *secrets])
+        return Response(response.status_code, body, [account.api_key, *secrets])
     except requests.RequestException as error:
         failure = _failure(error, urlsplit(account.url).hostname or "")
     # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
@@ -86,7 +86,7 @@ def _read(response: requests.Response, seconds: float) -> str:
     body = b""
     for chunk in response.iter_content(1024):
         body += chunk
-        if len(body) > LARGEST_ANSWER or time.monotonic() > deadline:
+        if len(body) > LARGEST_RESPONSE_BYTES or time.monotonic() > deadline:
             raise requests.ReadTimeout
     return body.decode(errors="replace")
 

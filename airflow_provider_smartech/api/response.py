@@ -1,4 +1,4 @@
-"""What Smartech's answer to a request means."""
+"""What Smartech's response to a request means."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_smartech.errors import SmartechOutcomeUnknown, SmartechRefused, SmartechThrottled
-from airflow_provider_smartech.uploads.payloads import read_json
+from airflow_provider_smartech.json_values import read_json
 from airflow_provider_smartech.redaction import scrub, scrub_json
 
 # Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
@@ -23,10 +23,10 @@ DOUBTFUL = re.compile(r"\bkey\b|api[ _-]?key|unauthori[sz]ed|authent|forbidden|d
 # What HTTP defines as "not with this request". Others, such as 408, 409 and 425, may come although an upload runs.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431})
 
-EXCERPT = 500
+EXCERPT_CHARACTERS = 500
 
 
-class Answer:
+class Response:
     """What Smartech answered.
 
     :param http_status: the HTTP status.
@@ -43,8 +43,8 @@ class Answer:
         shown = safe_fields if self.fields else scrub(_unescaped(body), secrets)
         self._seen: dict[str, Any] = {
             "http_status": http_status,
-            "result": scrub(self.result, secrets)[:EXCERPT] if isinstance(self.result, str) else None,
-            "body": shown[:EXCERPT],
+            "result": scrub(self.result, secrets)[:EXCERPT_CHARACTERS] if isinstance(self.result, str) else None,
+            "body": shown[:EXCERPT_CHARACTERS],
         }
 
     def requestid(self) -> str:
@@ -85,8 +85,8 @@ class Answer:
         of_the_key = isinstance(self.result, str) and bool(REFUSED_KEY.search(self.result))
         return self.http_status in REFUSALS or (of_the_key and self.http_status // 100 in (2, 4))
 
-    def says_of_the_key(self, host: str) -> tuple[bool, str]:
-        """Read it as the answer to a request without a file: whether the key is not refused, and what was seen."""
+    def judge_api_key(self, host: str) -> tuple[bool, str]:
+        """Read it as the answer to a request without a file: whether the key was not refused, and what was seen."""
         seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
         of_the_api, said = isinstance(self.result, str), str(self.result)
         if of_the_api and (self.http_status in (401, 403) or REFUSED_KEY.search(said)):

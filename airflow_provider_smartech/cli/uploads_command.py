@@ -13,11 +13,11 @@ from typing import Any
 from airflow.cli.simple_table import AirflowConsole
 from rich.markup import escape
 
+from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.config.upload_store import configured_upload_store
 from airflow_provider_smartech.errors import SmartechError
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import Event, Overview, events
-from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.store import UploadStore
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -40,7 +40,7 @@ def _said_plainly(command: Command) -> Command:
 def uploads(args: argparse.Namespace) -> None:
     """List uploads, the newest first."""
     wanted = Filter(state=args.state, listid=args.listid, dag_id=args.dag_id)
-    found = Listing(UploadStore.configured(), Settings.load()).page(wanted, args.limit).uploads
+    found = Listing(configured_upload_store(), Settings.load().statuses).page(wanted, args.limit).uploads
     in_full = args.output in ("json", "yaml")
     rows = [(_fields if in_full else _columns)(upload) for upload in found]
     AirflowConsole().print_as(_printable(rows, args.output), args.output)
@@ -49,10 +49,10 @@ def uploads(args: argparse.Namespace) -> None:
 @_said_plainly
 def show(args: argparse.Namespace) -> None:
     """Show all that is known of one upload."""
-    settings = Settings.load()
-    upload = UploadStore.configured().find(args.requestid)
-    shown = _fields(Overview.of(upload, settings)) | {"path": upload.record.path}
-    happened = [_event(event) for event in events(upload, settings)]
+    statuses = Settings.load().statuses
+    upload = configured_upload_store().find(args.requestid)
+    shown = _fields(Overview.of(upload, statuses)) | {"path": upload.record.path}
+    happened = [_event(event) for event in events(upload, statuses)]
     console = AirflowConsole()
     if args.output in ("json", "yaml"):
         console.print_as([{**shown, "events": happened}], args.output)
@@ -65,7 +65,7 @@ def show(args: argparse.Namespace) -> None:
 @_said_plainly
 def purge(args: argparse.Namespace) -> None:
     """Remove old uploads from the upload store."""
-    store, before = UploadStore.configured(), datetime.now(UTC) - args.older_than
+    store, before = configured_upload_store(), datetime.now(UTC) - args.older_than
     number = sum(1 for _ in store.keys(f"{before:%Y%m%dT%H%M%S}"))
     what = f"{number:,} upload(s) recorded before {before:%Y-%m-%d %H:%M} UTC in {store.shown_url}"
     if args.dry_run:

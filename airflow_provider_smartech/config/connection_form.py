@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-IDCS = {"us": "US", "in": "India", "eu": "EU"}
-"""Smartech's data centres, as a connection's extra ``idc`` and as people call them."""
-
-ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
-"""What an account may be called: it is a part of its lists' URIs."""
+from airflow_provider_smartech.api.data_centres import ACCOUNT_NAME, DATA_CENTRES
 
 FIELDS: dict[str, dict[str, Any]] = {
     "idc": {
         "label": "IDC",
         "description": "Smartech's data centre that holds your account: us (US), in (India) or eu (EU).",
-        "schema": {"type": ["string", "null"], "enum": list(IDCS), "values_display": IDCS, "default": "us"},
+        "schema": {
+            "type": ["string", "null"],
+            "enum": list(DATA_CENTRES),
+            "values_display": {name: centre.label for name, centre in DATA_CENTRES.items()},
+            "default": "us",
+        },
     },
     "account": {
         "label": "Account",

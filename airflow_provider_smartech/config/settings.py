@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from airflow.configuration import AIRFLOW_HOME
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.errors import SmartechConfigurationError
-from airflow_provider_smartech.get_provider_info import OPTIONS
 from airflow_provider_smartech.uploads.statuses import Statuses
 
 SECTION = "smartech"
@@ -22,14 +22,12 @@ class Settings:
     ``upload_store``: URL of the folder for upload records, in ``ObjectStoragePath``'s form.
     ``callback_base_url``: where Smartech reaches the receiver, or None where nobody said it.
     ``poll_interval``: seconds between two looks for ping-backs.
-    ``pingbacks_expected``: how many different terminal ping-backs end an upload.
-    ``statuses``: what the ping-backs' words mean.
+    ``statuses``: what the ping-backs' words mean, and how many of them end an upload.
     """
 
     upload_store: str
     callback_base_url: str | None
     poll_interval: float
-    pingbacks_expected: int
     statuses: Statuses
 
     @classmethod
@@ -39,21 +37,21 @@ class Settings:
         :raises SmartechConfigurationError: an option has no usable value.
         """
         return cls(
-            upload_store=upload_store(),
+            upload_store=upload_store_url(),
             callback_base_url=_callback_base_url(),
             poll_interval=_positive("poll_interval"),
-            pingbacks_expected=_whole("pingbacks_expected"),
             statuses=Statuses.of(
                 _words("status_fields"),
                 _words("completed_words"),
                 _words("failed_words"),
                 _words("progress_words"),
                 _yes("echo_completes"),
+                _whole("pingbacks_expected"),
             ),
         )
 
 
-def upload_store() -> str:
+def upload_store_url() -> str:
     """Return ``[smartech] upload_store`` alone, for the receiver: a mistake elsewhere must not cost it a ping-back."""
     return _text("upload_store") or f"file://{AIRFLOW_HOME}/smartech"
 

@@ -18,10 +18,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_smartech.extracts.arrow_drivers import arrow_call
-from airflow_provider_smartech.extracts.query_errors import shown, with_hidden_errors
 from airflow_provider_smartech.extracts.base import Extract, Query, Sink
+from airflow_provider_smartech.extracts.dbapi import DbApiExtract
 from airflow_provider_smartech.extracts.postgres import CopyExtract
-from airflow_provider_smartech.extracts.dbapi import RowsExtract
+from airflow_provider_smartech.extracts.query_errors import shown, with_hidden_errors
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -57,4 +57,4 @@ def extract_of(hook: DbApiHook) -> Iterator[Extract]:
 
             yield ArrowExtract(call)
         else:
-            yield RowsExtract(connection)
+            yield DbApiExtract(connection)

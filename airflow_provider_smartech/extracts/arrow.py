@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_smartech.extracts import csv_format as texts
+from airflow_provider_smartech.extracts import csv_format
 from airflow_provider_smartech.extracts.base import Query, Sink
 
 if TYPE_CHECKING:
-    from airflow_provider_smartech.extracts.arrow_drivers import Ask
+    from airflow_provider_smartech.extracts.arrow_drivers import RunQuery
 
 # Bytes of a batch that are turned into lines at once.
-PIECE = 1 << 20
+PIECE_BYTES = 1 << 20
 
 # The first moment of the years that Python and Arrow write alike, and the first after them; the same for a day's hours.
 DAYS = pa.array([-719_162, 2_932_897], pa.int32()).view(pa.date32())
 HOURS = pa.array([0, 24 * 3600 * 1_000_000], pa.int64()).view(pa.time64("us"))
 
-_SPECIAL = "[{}]".format("".join(texts.SPECIAL))
+_SPECIAL = "[{}]".format("".join(csv_format.SPECIAL))
 
 
 class ArrowExtract:
-    """Reads a query as record batches or tables; ``ask`` runs it."""
+    """Reads a query as record batches or tables; ``run`` runs it."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, run: RunQuery) -> None:
+        self._run = run
 
     def send(self, query: Query, sink: Sink) -> None:
         """Read the whole query and give its rows to the sink."""
-        with self._ask(query) as (names, batches):
+        with self._run(query) as (names, batches):
             key = sink.begin(names)
             for batch in batches:
                 for part in map(_without_views, _small(batch)):
@@ -44,7 +44,7 @@ def _small(batch: pa.RecordBatch | pa.Table) -> Iterator[pa.RecordBatch]:
     """Cut a batch so that the lines of each part are small, if the rows are of about the same size."""
     tables = batch.to_batches() if isinstance(batch, pa.Table) else [batch]
     for table in tables:
-        rows = max(1, PIECE * table.num_rows // max(1, table.nbytes))
+        rows = max(1, PIECE_BYTES * table.num_rows // max(1, table.nbytes))
         for start in range(0, table.num_rows, rows):
             yield table.slice(start, rows)
 
@@ -66,7 +66,7 @@ def _without_view(column: pa.Array) -> pa.Array:
 def _with_key(batch: pa.RecordBatch, key: int, sink: Sink) -> pa.RecordBatch:
     column = batch.column(key)
     if _is_text(column.type):
-        keep = pc.not_equal(pc.utf8_trim(_plain(column), texts.BLANKS), "").fill_null(False)
+        keep = pc.not_equal(pc.utf8_trim(_plain(column), csv_format.BLANKS), "").fill_null(False)
     else:
         keep = column.is_valid()
     kept = batch.filter(keep)
@@ -118,7 +118,7 @@ def _texts(column: pa.Array, name: str) -> pa.Array:
         return _trimmed(_within(column.cast(pa.time64("us"), safe=False), HOURS, name))
     if pa.types.is_timestamp(kind):
         return _timestamp(column, name)
-    raise texts.without_text(name, str(kind))
+    raise csv_format.without_text(name, str(kind))
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -153,21 +153,21 @@ def _floating(column: pa.Array) -> pa.Array:
     same = pc.or_(pc.and_(pc.greater_equal(size, 1e-4), pc.less(size, upper)), pc.equal(size, 0))
     if pc.all(same).as_py() is not False:
         return written
-    text = texts.floating if column.type.bit_width == 64 else _short_floating
+    text = csv_format.floating if column.type.bit_width == 64 else _short_floating
     return pa.array([None if value is None else text(value) for value in column.to_pylist()], pa.large_string())
 
 
 def _short_floating(value: float) -> str:
     """Return a number of four bytes or less with the digits that it has, and not with those of the double."""
     if not value or not math.isfinite(value):
-        return texts.floating(value)
+        return csv_format.floating(value)
     step = math.ldexp(1.0, max(math.frexp(value)[1], -125) - 24)
-    return texts.floating(float(texts.fewest_digits(value, step)))
+    return csv_format.floating(float(csv_format.fewest_digits(value, step)))
 
 
 def _numeric(column: pa.Array) -> pa.Array:
     """Return PostgreSQL's decimal numbers, which ADBC gives as text, with PostgreSQL's words for what is none."""
-    for word, text in texts.NOT_FINITE.items():
+    for word, text in csv_format.NOT_FINITE.items():
         column = pc.if_else(pc.equal(column, word), _large(text), column)
     return column
 
@@ -199,5 +199,5 @@ def _within(column: pa.Array, bounds: pa.Array, name: str) -> pa.Array:
     if found["min"].is_valid and (
         pc.less(found["min"], bounds[0]).as_py() or pc.greater_equal(found["max"], bounds[1]).as_py()
     ):
-        raise texts.out_of_range(name)
+        raise csv_format.out_of_range(name)
     return column

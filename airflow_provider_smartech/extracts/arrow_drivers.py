@@ -13,18 +13,18 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
-from airflow_provider_smartech.extracts import csv_format as texts
-from airflow_provider_smartech.extracts.query_errors import Shown, shown
+from airflow_provider_smartech.extracts import csv_format
 from airflow_provider_smartech.extracts.base import Query, names_of
+from airflow_provider_smartech.extracts.query_errors import Shown, shown
 
 # A wide table's rows of a few hundred bytes make a few megabytes.
-BATCH = 10_000
+BATCH_ROWS = 10_000
 
-Answer: TypeAlias = tuple[list[str], Iterable[Any]]
-Ask: TypeAlias = Callable[[Query], AbstractContextManager[Answer]]
+QueryResult: TypeAlias = tuple[list[str], Iterable[Any]]
+RunQuery: TypeAlias = Callable[[Query], AbstractContextManager[QueryResult]]
 
 
-def arrow_call(hook: Any, connection: Any) -> Ask | None:
+def arrow_call(hook: Any, connection: Any) -> RunQuery | None:
     """Return the call that runs a query and gives its columns' names and its batches; None if there is none.
 
     :raises SmartechConfigurationError: the driver gives nothing else, and ``pyarrow`` is missing.
@@ -40,7 +40,7 @@ def arrow_call(hook: Any, connection: Any) -> Ask | None:
 
 
 @contextmanager
-def _adbc(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
+def _adbc(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     with closing(connection.cursor()) as cursor:
         if connection.adbc_get_info().get("vendor_name") == "PostgreSQL":
             # Has the server parse the query, no more. Other drivers' ways to do so are not known.
@@ -51,12 +51,12 @@ def _adbc(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
             for field in reader.schema:
                 if (field.metadata or {}).get(b"POSTGRESQL:type") == b"money":
                     # A whole number, of the smallest unit of whatever currency.
-                    raise texts.without_text(field.name, "money")
+                    raise csv_format.without_text(field.name, "money")
             yield reader.schema.names, reader
 
 
 @contextmanager
-def _duckdb(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
+def _duckdb(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     query.check_single()
     # Not by a cursor: its result is held in memory as a whole.
     if query.parameters is None:
@@ -71,9 +71,9 @@ def _duckdb(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
     names = names_of(relation and relation.description)
     for name, kind, *_ in relation.description:
         if str(kind) in _WRONG_IN_ARROW:
-            raise texts.without_text(name, str(kind))
+            raise csv_format.without_text(name, str(kind))
     read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
-    with read(BATCH) as reader:
+    with read(BATCH_ROWS) as reader:
         yield names, reader
 
 
@@ -94,15 +94,15 @@ def _duckdb_s_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _snowflake(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
+def _snowflake(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     with _executed(connection, query) as cursor:
         yield names_of(cursor.description), cursor.fetch_arrow_batches()
 
 
 @contextmanager
-def _databricks(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
+def _databricks(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     with _executed(connection, query) as cursor:
-        yield names_of(cursor.description), _until_empty(partial(cursor.fetchmany_arrow, BATCH))
+        yield names_of(cursor.description), _until_empty(partial(cursor.fetchmany_arrow, BATCH_ROWS))
 
 
 def _until_empty(fetch: Callable[[], Any]) -> Iterator[Any]:
@@ -111,7 +111,7 @@ def _until_empty(fetch: Callable[[], Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _bigquery(hook: Any, connection: Any, query: Query) -> Iterator[Answer]:
+def _bigquery(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     from google.cloud.bigquery import dbapi
 
     with shown():
@@ -127,7 +127,7 @@ def _executed(connection: Any, query: Query) -> Iterator[Any]:
         yield cursor
 
 
-_CALLS: dict[str, Callable[[Any, Any, Query], AbstractContextManager[Answer]]] = {
+_CALLS: dict[str, Callable[[Any, Any, Query], AbstractContextManager[QueryResult]]] = {
     "adbc_driver_manager": _adbc,
     "duckdb": _duckdb,
     "_duckdb": _duckdb,

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from airflow_provider_smartech.extracts import csv_format as texts
-from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
+from airflow_provider_smartech.extracts import csv_format
 from airflow_provider_smartech.extracts.base import Query, Sink, names_of
 from airflow_provider_smartech.extracts.postgres import ALL_DIGITS
+from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
 
 # How many rows are taken from the driver at a time.
-ROWS = 1000
+BATCH_ROWS = 1000
 
 
-class RowsExtract:
+class DbApiExtract:
     """Reads a query row by row through a DB-API connection."""
 
     def __init__(self, connection: Any) -> None:
@@ -27,13 +27,13 @@ class RowsExtract:
         with closing(cursor_of(self._connection)) as cursor:
             self._ask(cursor, query)
             # Some server-side cursors know their columns only after the first rows.
-            rows = cursor.fetchmany(ROWS)
+            rows = cursor.fetchmany(BATCH_ROWS)
             names = names_of(cursor.description)
             key = sink.begin(names)
             while rows:
                 for part in _fitting(_with_key(rows, key, sink), sink):
-                    sink.add(texts.lines(part, names), len(part))
-                rows = cursor.fetchmany(ROWS)
+                    sink.add(csv_format.lines(part, names), len(part))
+                rows = cursor.fetchmany(BATCH_ROWS)
 
     def _ask(self, cursor: Any, query: Query) -> None:
         driver = _driver(self._connection)
@@ -81,7 +81,7 @@ def _driver(connection: Any) -> str:
 def _with_key(rows: Sequence[Sequence[Any]], key: int | None, sink: Sink) -> Sequence[Sequence[Any]]:
     if key is None:
         return rows
-    kept = [row for row in rows if not texts.is_blank(row[key])]
+    kept = [row for row in rows if not csv_format.is_blank(row[key])]
     sink.skip(len(rows) - len(kept))
     return kept
 

@@ -9,23 +9,23 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_smartech.errors import ContactsQueryFailed
-from airflow_provider_smartech.extracts import csv_format as texts
-from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
+from airflow_provider_smartech.extracts import csv_format
 from airflow_provider_smartech.extracts.base import Query, Sink, names_of
+from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
 
-BOOLEAN = 16
-SHORT_FLOAT = 700
-TIMESTAMP_WITH_TIME_ZONE = 1184
+BOOLEAN_OID = 16
+SHORT_FLOAT_OID = 700
+TIMESTAMP_WITH_TIME_ZONE_OID = 1184
 
 # Few enough to stay in the processor's cache, and to take little memory if they are long.
-PIECES = 64
+PIECE_MESSAGES = 64
 
 # Floating-point numbers with all their digits, whatever a role's or a connection's setting says. Redshift's highest
 # value; from PostgreSQL 12 on, each one above 0 means the fewest digits that are enough.
 ALL_DIGITS = "SET extra_float_digits = 2"
 
 # COPY of a query came with this version. Redshift, which speaks the same protocol, says that it is 8.0.2.
-OLDEST = 80200
+OLDEST_SERVER_VERSION = 80200
 
 
 class CopyExtract:
@@ -38,7 +38,7 @@ class CopyExtract:
     def suits(connection: Any) -> bool:
         """Whether the connection is one of psycopg2 or psycopg to a server that knows the command."""
         driver = type(connection).__module__.partition(".")[0]
-        return driver in ("psycopg2", "psycopg") and connection.info.server_version >= OLDEST
+        return driver in ("psycopg2", "psycopg") and connection.info.server_version >= OLDEST_SERVER_VERSION
 
     def send(self, query: Query, sink: Sink) -> None:
         """Read the whole query and give its rows to the sink."""
@@ -98,7 +98,7 @@ class _Lines:
     def write(self, piece: bytes) -> None:
         """Take a piece; called a million times."""
         self._pieces.append(piece)
-        if len(self._pieces) == PIECES:
+        if len(self._pieces) == PIECE_MESSAGES:
             self.take()
 
     def take(self, pieces: Iterable[bytes] = ()) -> None:
@@ -150,25 +150,25 @@ def _copy(cursor: Any, statement: str, lines: _Lines) -> None:
     with cursor.copy(statement) as copy:
         # What it gives are views of the driver's memory, and working with many small views is slow.
         pieces = map(bytes, copy)
-        while some := list(islice(pieces, PIECES)):
+        while some := list(islice(pieces, PIECE_MESSAGES)):
             lines.take(some)
 
 
 def _expression(name: str, kind: int, in_utc: bool) -> str:
     column = _quoted(name)
-    if kind == BOOLEAN:
+    if kind == BOOLEAN_OID:
         return f"{column}::text"
-    if kind == SHORT_FLOAT:
+    if kind == SHORT_FLOAT_OID:
         # With the same digits, but in the form of all other floating-point numbers.
         return f"{column}::text::float8"
-    if kind == TIMESTAMP_WITH_TIME_ZONE and not in_utc:
+    if kind == TIMESTAMP_WITH_TIME_ZONE_OID and not in_utc:
         # The session's time zone stays as it is: the query itself may depend on it.
         return f"({column} AT TIME ZONE 'UTC')::text || '+00'"
     return column
 
 
 def _has_key(name: str) -> str:
-    blanks = "".join(f"\\x{ord(character):02x}" for character in texts.BLANKS)
+    blanks = "".join(f"\\x{ord(character):02x}" for character in csv_format.BLANKS)
     text = f"{_quoted(name)}::text"
     # All blanks come before the first printable character, and comparing is much cheaper than trimming.
     return f"""{text} COLLATE "C" >= '!' OR btrim({text}, E'{blanks}') <> ''"""

@@ -1,16 +1,10 @@
-"""The receiver of Smartech's ping-backs: a small web app, mounted by the plugin or run alone.
-
-``python -m airflow_provider_smartech.receiver.app --host 0.0.0.0 --port 8090`` runs it alone, for deployments whose
-Airflow cannot be reached from outside.
-"""
+"""The web app that receives Smartech's ping-backs."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
-import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,18 +18,19 @@ from starlette.requests import ClientDisconnect
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.uploads.payloads import gathered, read_payload, read_query, storable
+from airflow_provider_smartech.json_values import object_of, storable
 from airflow_provider_smartech.redaction import scrub_json
+from airflow_provider_smartech.uploads.payloads import read_payload, read_query
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, key_of
 
 log = logging.getLogger(__name__)
 
-LARGEST_PINGBACK = 64 * 1024
-RETRY_AFTER = "60"
+LARGEST_PINGBACK_BYTES = 64 * 1024
+RETRY_AFTER_SECONDS = "60"
 # So many ping-backs are kept at the same time, and so many more wait for that.
-THREADS = 8
-WAITING = 500
+STORE_THREADS = 8
+MOST_WAITING = 500
 
 
 def create_app(store: UploadStore) -> FastAPI:
@@ -46,17 +41,17 @@ def create_app(store: UploadStore) -> FastAPI:
     ``Retry-After`` when the store cannot be reached or too many wait for it. ``GET /health`` answers a JSON object
     whose ``service`` is ``airflow-provider-smartech``, with 503 when the store cannot be reached.
     """
-    # Anyone may call, and looks in the store before he is known: he must not take the threads of Airflow's own pages.
-    threads, health_threads = CapacityLimiter(THREADS), CapacityLimiter(1)
+    # Anyone may call, and makes this look into the store: they must not take the threads of Airflow's own pages.
+    threads, health_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> JSONResponse:
         log.warning("A ping-back was not kept. %s", error)
-        return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER})
+        return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER_SECONDS})
 
     def keep(key: str, call: _Call) -> bool:
-        # Known before it is read: whoever calls must not make the server work for him.
+        # The id is looked up before the body is read: strangers must not cost much.
         if not store.has(key):
             return False
         said = scrub_json([call.payload(), read_query(call.query)], [call.upload_id, call.upload_id.partition("-")[2]])
@@ -67,8 +62,8 @@ def create_app(store: UploadStore) -> FastAPI:
     async def take(
         request: Request, key: Annotated[str, Depends(_key)], upload_id: str, body: Annotated[bytes, Depends(_body)]
     ) -> dict[str, str]:
-        if threads.statistics().tasks_waiting >= WAITING:
-            raise HTTPException(503, headers={"Retry-After": RETRY_AFTER})
+        if threads.statistics().tasks_waiting >= MOST_WAITING:
+            raise HTTPException(503, headers={"Retry-After": RETRY_AFTER_SECONDS})
         call = _Call(upload_id, request.url.query, request.headers.get("Content-Type", ""), body)
         if not await to_thread.run_sync(keep, key, call, limiter=threads):
             raise HTTPException(404)
@@ -100,7 +95,7 @@ async def _body(request: Request) -> bytes:
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > LARGEST_PINGBACK:
+            if len(body) > LARGEST_PINGBACK_BYTES:
                 raise HTTPException(413)
     except ClientDisconnect:
         # Nobody hears this, but the log would be full of it.
@@ -132,32 +127,10 @@ class _Call:
             form = await MultiPartParser(Headers({"Content-Type": self.content_type}), stream()).parse()
         except (MultiPartException, FormParserError, ValueError):
             return self.body.decode(errors="backslashreplace")
-        fields = gathered([(name, await _text(value)) for name, value in form.multi_items()])
+        fields = object_of([(name, await _text(value)) for name, value in form.multi_items()])
         await form.close()
         return fields
 
 
 async def _text(value: UploadFile | str) -> str:
     return value if isinstance(value, str) else (await value.read()).decode(errors="backslashreplace")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the receiver alone, with the store that Airflow's configuration names."""
-    import uvicorn
-
-    parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_smartech.receiver.app", description="Receive Smartech's ping-backs."
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8090, help="port to listen on (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    # As Airflow's own servers do: lets the store's connection be found in Airflow's database.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    store = UploadStore.configured()
-    print(f"Smartech ping-backs: http://{options.host}:{options.port}/, kept in {store.shown_url}", flush=True)  # noqa: T201
-    # No access log: it would show the upload ids.
-    uvicorn.run(create_app(store), host=options.host, port=options.port, access_log=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_smartech.sandbox.state import State
 
-BATCH = 1000
+BATCH_ROWS = 1000
 FETCH_SECONDS = 30
 
 
@@ -56,7 +56,7 @@ def load(
                 continue
             done.accepted += 1
             batch[contact[primary_key]] = contact
-            if len(batch) >= BATCH:
+            if len(batch) >= BATCH_ROWS:
                 state.upsert(batch, listid)
                 batch = {}
     except (requests.RequestException, HTTPError) as error:

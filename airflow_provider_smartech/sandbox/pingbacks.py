@@ -12,7 +12,7 @@ import requests
 from airflow_provider_smartech.sandbox.faults import Fault
 from airflow_provider_smartech.sandbox.loader import Load
 
-SECONDS = 30
+TIMEOUT_SECONDS = 30
 UNREADABLE = b"\xff\xfe\x00 no status in here \x9c"
 # What faults put into the last ping-back.
 CHANGES: dict[Fault, dict[str, Any]] = {
@@ -49,13 +49,13 @@ def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
     """Call the ping-back URL and return what became of it."""
     try:
         if Fault.PINGBACK_UNREADABLE in faults:
-            answer = requests.post(callback, data=UNREADABLE, timeout=SECONDS)
+            answer = requests.post(callback, data=UNREADABLE, timeout=TIMEOUT_SECONDS)
         elif Fault.PINGBACK_IN_QUERY in faults and not isinstance(said, bytes):
-            answer = requests.post(f"{callback}?{urlencode(said)}", timeout=SECONDS)
+            answer = requests.post(f"{callback}?{urlencode(said)}", timeout=TIMEOUT_SECONDS)
         elif isinstance(said, bytes) or Fault.PINGBACK_FORM in faults:
-            answer = requests.post(callback, data=said, timeout=SECONDS)
+            answer = requests.post(callback, data=said, timeout=TIMEOUT_SECONDS)
         else:
-            answer = requests.post(callback, json=said, timeout=SECONDS)
+            answer = requests.post(callback, json=said, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         return type(error).__name__
     return f"HTTP {answer.status_code}"

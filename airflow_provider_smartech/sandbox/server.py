@@ -19,8 +19,8 @@ from airflow_provider_smartech.sandbox.faults import Fault, faults_of
 from airflow_provider_smartech.sandbox.loader import Load, LoadError, load
 from airflow_provider_smartech.sandbox.state import State
 
-REJECT_EVERY = 10
-LOSE_EVERY = 2
+REJECTED_ROW_EVERY = 10
+LOST_ROW_EVERY = 2
 
 
 class SandboxServer:
@@ -175,8 +175,10 @@ class SandboxServer:
             self._ping(requestid, request, {"requestid": named, "status": "in progress"}, faults)
         done, reason = Load(), None
         try:
-            reject = 1 if Fault.ALL_ROWS_REJECTED in faults else REJECT_EVERY if Fault.ROWS_REJECTED in faults else 0
-            lose = LOSE_EVERY if Fault.ROWS_LOST in faults else 0
+            reject = (
+                1 if Fault.ALL_ROWS_REJECTED in faults else REJECTED_ROW_EVERY if Fault.ROWS_REJECTED in faults else 0
+            )
+            lose = LOST_ROW_EVERY if Fault.ROWS_LOST in faults else 0
             done = load(self.state, request.path, request.listid, self.primary_key, reject, lose)
         except LoadError as error:
             reason = str(error)

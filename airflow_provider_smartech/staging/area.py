@@ -9,17 +9,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_smartech.staging.csv_header import check_columns
 from airflow_provider_smartech.errors import ContactsRefused, ContactsStorageError
-from airflow_provider_smartech.extracts import csv_format as texts
-from airflow_provider_smartech.staging.s3_multipart import MultipartUpload
+from airflow_provider_smartech.extracts import csv_format
+from airflow_provider_smartech.staging.csv_header import check_columns
 from airflow_provider_smartech.staging.s3_errors import storage_errors
+from airflow_provider_smartech.staging.s3_multipart import MultipartUpload
 from airflow_provider_smartech.uploads.staged_files import StagedFile
 
 log = logging.getLogger(__name__)
 
 # Seconds between two lines of the log about the progress.
-REPORT = 10.0
+LOG_INTERVAL_SECONDS = 10.0
 
 
 def new_folder(prefix: str) -> str:
@@ -75,11 +75,11 @@ class StagingArea:
         unknown = [name for name in self._columns if name not in names]
         if unknown:
             raise ContactsRefused(
-                texts.QUERY, f"columns renames {unknown[0]!r}, but the query gives {', '.join(names)[:500]}."
+                csv_format.QUERY, f"columns renames {unknown[0]!r}, but the query gives {', '.join(names)[:500]}."
             )
         renamed = [self._columns.get(name, name) for name in names]
-        check_columns(renamed, self._primary_key, texts.QUERY)
-        self._header = texts.header(renamed)
+        check_columns(renamed, self._primary_key, csv_format.QUERY)
+        self._header = csv_format.header(renamed)
         return None if self._primary_key is None else renamed.index(self._primary_key)
 
     @property
@@ -137,7 +137,7 @@ class StagingArea:
         self._file, self._rows_of_file = None, 0
 
     def _report(self) -> None:
-        if time.monotonic() - self._reported >= REPORT:
+        if time.monotonic() - self._reported >= LOG_INTERVAL_SECONDS:
             self._reported = time.monotonic()
             log.info("Streaming: %s.", self._progress())
 

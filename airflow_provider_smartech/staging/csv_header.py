@@ -14,7 +14,7 @@ from airflow_provider_smartech.staging.s3_errors import storage_errors
 log = logging.getLogger(__name__)
 
 # The first bytes that are read; a header of some hundred columns is a few kilobytes.
-HEAD = 64 << 10
+HEAD_BYTES = 64 << 10
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAGIC = {
@@ -78,7 +78,7 @@ def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, bool]
 
     with storage_errors({"Bucket": bucket, "Key": key}):
         try:
-            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{HEAD - 1}")
+            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}")
             head: bytes = answer["Body"].read()
         except ClientError as error:
             missing = error.response.get("Error", {}).get("Code")
@@ -87,7 +87,7 @@ def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, bool]
             if missing not in ("NoSuchKey", "NoSuchBucket", "404"):
                 raise
         else:
-            return head, len(head) < HEAD
+            return head, len(head) < HEAD_BYTES
     raise ContactsRefused(source, f"there is no such object ({missing}). Check s3_bucket, s3_key and what writes it.")
 
 
@@ -99,7 +99,7 @@ def _header(head: bytes, whole: bool, source: str) -> list[str]:
         names = None
     if names is None or (not whole and not text.read(1)):
         raise ContactsRefused(
-            source, f"no header row ends within the first {HEAD >> 10} KiB. Is it a CSV, separated by commas?"
+            source, f"no header row ends within the first {HEAD_BYTES >> 10} KiB. Is it a CSV, separated by commas?"
         )
     for position, name in enumerate(names, start=1):
         if any("\udc80" <= character <= "\udcff" for character in name):

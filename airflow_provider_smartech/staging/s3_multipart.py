@@ -9,15 +9,15 @@ from typing import Any
 from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 # S3 takes parts from 5 MiB on, and 10,000 of them; so they grow by as much after each 2,000, which makes 150 GiB.
-PART = 5 << 20
+PART_BYTES = 5 << 20
 PARTS_OF_A_SIZE = 2000
-UNDER_WAY = 2
+PARTS_UNDER_WAY = 2
 
 
 class MultipartUpload:
     """An object that grows; nothing of it can be seen before ``complete``.
 
-    While one part is gathered, ``UNDER_WAY`` others at most are sent, each in a thread.
+    While one part is gathered, ``PARTS_UNDER_WAY`` others at most are sent, each in a thread.
 
     :param arguments: what S3 is told of the object besides its name, such as ``ServerSideEncryption``.
     """
@@ -31,7 +31,7 @@ class MultipartUpload:
         self._upload: dict[str, str] = {}
         self._parts: list[dict[str, Any]] = []
         self._sending: deque[Future[dict[str, Any]]] = deque()
-        self._threads = ThreadPoolExecutor(UNDER_WAY, thread_name_prefix="multipart")
+        self._threads = ThreadPoolExecutor(PARTS_UNDER_WAY, thread_name_prefix="multipart")
 
     def write(self, content: bytes | bytearray | memoryview) -> None:
         """Take the next bytes.
@@ -40,7 +40,7 @@ class MultipartUpload:
         """
         self.bytes += len(content)
         self._buffer += content
-        if len(self._buffer) >= PART * (1 + len(self._parts) // PARTS_OF_A_SIZE):
+        if len(self._buffer) >= PART_BYTES * (1 + len(self._parts) // PARTS_OF_A_SIZE):
             self._send()
 
     def complete(self) -> None:
@@ -75,7 +75,7 @@ class MultipartUpload:
             if not self._upload:
                 answer = self._client.create_multipart_upload(**self._object, **self._arguments)
                 self._upload = {"UploadId": answer["UploadId"]}
-            self._wait(UNDER_WAY - 1)
+            self._wait(PARTS_UNDER_WAY - 1)
             number = len(self._parts) + len(self._sending) + 1
             self._sending.append(self._threads.submit(self._send_part, number, self._buffer))
         self._buffer = bytearray()

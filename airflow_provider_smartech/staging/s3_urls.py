@@ -24,13 +24,13 @@ for part in ("botocore.endpoint", "botocore.parsers"):
 UrlMode = Literal["presigned", "direct"]
 
 # The longest that a link signed with version 4 may be valid.
-LONGEST = timedelta(days=7)
-HOUR = 3600
+LONGEST_VALIDITY = timedelta(days=7)
+HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3Links:
-    """Makes links through one AWS connection.
+class S3Urls:
+    """Makes URLs through one AWS connection.
 
     ``url_mode``: ``"presigned"`` signs them for ``validity``; ``"direct"`` gives the plain address of the object, for
     a bucket whose policy admits Smartech's servers. Temporary credentials take their links with them when they
@@ -45,7 +45,7 @@ class S3Links:
     def __post_init__(self) -> None:
         if self.url_mode not in get_args(UrlMode):
             raise ValueError(f"url_mode must be 'presigned' or 'direct'; got {self.url_mode!r}")
-        if not timedelta(0) < self.minimum_validity <= self.validity <= LONGEST:
+        if not timedelta(0) < self.minimum_validity <= self.validity <= LONGEST_VALIDITY:
             raise ValueError(
                 "0 < url_minimum_validity <= url_validity <= 7 days must hold, because S3 signs links for 7 days at "
                 f"most; got {self.minimum_validity} and {self.validity}"
@@ -56,20 +56,20 @@ class S3Links:
         """The boto3 client of the connection."""
         return self._hook.get_conn()
 
-    def link(self, bucket: str, key: str) -> SecretUrl:
-        """Return the link to an object.
+    def fetch_url(self, bucket: str, key: str) -> SecretUrl:
+        """Return the URL that Smartech fetches an object from.
 
         :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
         """
         if self.url_mode == "direct":
             return self._plain(bucket, key)
         self.check(bucket, key)
-        link = self._presigned(bucket, key)
-        mask(link.secrets())
-        return link
+        url = self._presigned(bucket, key)
+        mask(url.secrets())
+        return url
 
-    def address(self, bucket: str, key: str) -> SecretUrl:
-        """Return the plain address of an object: its link without a signature. Nothing is signed for that."""
+    def plain_url(self, bucket: str, key: str) -> SecretUrl:
+        """Return the plain URL of an object, without a signature."""
         return self._plain(bucket, key)
 
     def _presigned(self, bucket: str, key: str) -> SecretUrl:
@@ -136,7 +136,7 @@ class S3Links:
                 "url_mode='direct', or a smaller url_minimum_validity."
             )
         elif expires_within(self.validity.total_seconds()):
-            hours = next(hour for hour in range(1, 24 * 7 + 1) if expires_within(hour * HOUR))
+            hours = next(hour for hour in range(1, 24 * 7 + 1) if expires_within(hour * HOUR_SECONDS))
             log.warning(
                 "The credentials of AWS connection %r are temporary and expire in less than %s hour(s). The link to "
                 "the file dies with them, not after %s: Smartech must have fetched it by then.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
     SmartechNotReached,
@@ -21,7 +22,6 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.redaction import mask
-from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import (
     Answer,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORE_ATTEMPTS = 3
-STORE_WAIT = 5.0
+STORE_WAIT_SECONDS = 5.0
 
 OnUnknownOutcome = Literal["resubmit", "fail"]
 
@@ -119,10 +119,10 @@ class Submission:
             ``fail``; or this try got no clear answer.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
-        earlier = self.standing(file, part)
+        earlier = self.earlier_upload(file, part)
         return self._take(earlier) if earlier else self._submit(file, part, signed() if signed else file, rows)
 
-    def standing(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
+    def earlier_upload(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
         """Return the earlier try's upload that need not be sent again, None if there is none.
 
         :raises SmartechOutcomeUnknown: nothing is known of it, and ``on_unknown_outcome`` is ``fail``.
@@ -145,7 +145,7 @@ class Submission:
         self.store.handed_over(upload.key, Handover(reason=reason, task=self.task))
 
     def _progress(self, upload: Upload) -> Progress:
-        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected, self.max_rejected)
+        return upload.progress(self.settings.statuses, self.max_rejected)
 
     def _why_not(self, earlier: Upload, file: BulkUploadParameters) -> str | None:
         """Return why an earlier upload is not the one that this try would send, None if it is."""
@@ -246,7 +246,7 @@ class Submission:
         keep = retry(
             retry=retry_if_exception_type(UploadStoreError),
             stop=stop_after_attempt(STORE_ATTEMPTS),
-            wait=wait_random_exponential(max=STORE_WAIT),
+            wait=wait_random_exponential(max=STORE_WAIT_SECONDS),
             reraise=True,
         )
         keep(self.store.answered)(record.key, answer)

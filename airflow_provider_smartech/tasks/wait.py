@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from tenacity import Retrying, retry_if_exception, wait_fixed
 
+from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import (
     UploadNotTracked,
     UploadRecordUnreadable,
@@ -17,8 +20,6 @@ from airflow_provider_smartech.errors import (
     UploadTimeout,
     WaitBroken,
 )
-from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.upload import Conclusion, Progress, Upload
 
@@ -41,7 +42,7 @@ class Wait:
         self.timeout = timeout
         self.max_rejected = max_rejected
         self.settings = Settings.load()
-        self.store = UploadStore(self.settings.upload_store)
+        self.store = open_upload_store(self.settings.upload_store)
         self._deadline = time.monotonic() + timeout.total_seconds()
 
     @property
@@ -117,7 +118,7 @@ class Wait:
         return summary
 
     def _progress(self, upload: Upload) -> Progress:
-        return upload.progress(self.settings.statuses, self.settings.pingbacks_expected, self.max_rejected)
+        return upload.progress(self.settings.statuses, self.max_rejected)
 
     def trigger(self, uploads: Sequence[Upload]) -> SmartechBulkUploadTrigger:
         """Return the trigger that waits for all these uploads, from now on."""
@@ -176,6 +177,11 @@ class Wait:
         if summary is None:
             raise UploadTimeout(upload.requestid, upload.record.at, self.timeout.total_seconds(), len(upload.pingbacks))
         return summary
+
+
+def is_timeout(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
+    """Whether a task is resumed because Airflow's own deadline of its deferral is over."""
+    return next_method == TRIGGER_FAIL_REPR and (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -1,17 +1,16 @@
-"""A folder of small files in any object storage that Airflow reaches; each is written once and whole."""
+"""A folder of small files in any storage that fsspec reaches; each is written once and whole."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-from airflow.sdk import BaseHook, ObjectStoragePath
 from fsspec.core import has_magic
 
 from airflow_provider_smartech.errors import UploadStoreError
@@ -22,19 +21,37 @@ ARCHIVED = "InvalidObjectState"
 
 
 class FileUnreadable(UploadStoreError):
-    """One file cannot be read, whoever asks and however often, while the storage is well."""
+    """One file cannot be read, however often it is tried, while the storage itself works."""
 
 
-class Storage:
+class Root(Protocol):
+    """A path in some storage, such as Airflow's ``ObjectStoragePath``."""
+
+    @property
+    def fs(self) -> Any:
+        """Fsspec's file system."""
+
+    @property
+    def path(self) -> str:
+        """The path in it."""
+
+    @property
+    def protocol(self) -> str:
+        """The scheme of its URL."""
+
+
+class Folder:
     """The files below one folder, by their names in it.
 
-    All methods block; each raises ``UploadStoreError`` when the storage does not do its part.
+    All methods block; each raises ``UploadStoreError`` when a request to the storage fails.
 
-    :param url: the folder, in ``ObjectStoragePath``'s form, such as ``s3://aws_default@bucket/prefix``.
+    :param url: the folder's URL.
+    :param open_root: opens it, at the first request.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, open_root: Callable[[str], Root]) -> None:
         self.url = url
+        self._open_root = open_root
 
     @property
     def shown_url(self) -> str:
@@ -48,25 +65,25 @@ class Storage:
 
         By ``find``, because s3fs lists the parent of an empty folder too, which may be large.
         """
-        with self._answering():
+        with self._storage_errors():
             if self._is_local:
                 return _names_local(self._path(folder))
-            with self._fresh(folder) as path:
+            with self._uncached(folder) as path:
                 found = self._root.fs.find(path)
         return sorted(str(name).rpartition("/")[2] for name in found)
 
     def folders(self, folder: str) -> list[str]:
         """List a folder that holds folders only."""
-        with self._answering():
+        with self._storage_errors():
             if self._is_local:
                 return _names_local(self._path(folder))
-            with self._fresh(folder) as path, suppress(FileNotFoundError):
+            with self._uncached(folder) as path, suppress(FileNotFoundError):
                 return [str(name).rstrip("/").rpartition("/")[2] for name in self._root.fs.ls(path, detail=False)]
         return []
 
     def names_below(self, folder: str) -> list[str]:
         """List the files of a folder and of all folders in it, by their names below it."""
-        with self._answering(), self._fresh(folder) as path:
+        with self._storage_errors(), self._uncached(folder) as path:
             return [str(name).rpartition(f"{path.lstrip('/')}/")[2] for name in self._root.fs.find(path)]
 
     def read(self, name: str) -> bytes | None:
@@ -74,14 +91,14 @@ class Storage:
 
         :raises FileUnreadable: it is archived, or a folder stands in its place.
         """
-        with self._answering():
+        with self._storage_errors():
             path = self._path(name)
             try:
                 return Path(path).read_bytes() if self._is_local else self._content(path)
             except FileNotFoundError:
                 return None
             except OSError as error:
-                if fault := _lasting_fault(error):
+                if fault := _permanent_fault(error):
                     raise FileUnreadable(fault) from error
                 raise
 
@@ -97,7 +114,7 @@ class Storage:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, so that it is there whole or not at all."""
-        with self._answering():
+        with self._storage_errors():
             if self._is_local:
                 _write_local(Path(self._path(name)), content)
             else:
@@ -106,7 +123,7 @@ class Storage:
     def remove(self, names: Iterable[str]) -> None:
         """Remove files."""
         names = list(names)
-        with self._answering():
+        with self._storage_errors():
             if self._is_local:
                 _remove_local(Path(self._root.path), names)
             elif has_magic(self._root.path):
@@ -121,12 +138,9 @@ class Storage:
         self.names("a folder that is never there")
 
     @cached_property
-    def _root(self) -> ObjectStoragePath:
-        # Not in __init__: with a connection in the URL this fetches it, which must not happen on an event loop.
-        # A missing one must not turn into anonymous access, as amazon's file system does it.
-        if conn_id := urlsplit(self.url).username:
-            BaseHook.get_connection(conn_id)
-        return ObjectStoragePath(self.url)
+    def _root(self) -> Root:
+        # Not in __init__: it may fetch a connection, which must not happen on an event loop.
+        return self._open_root(self.url)
 
     @cached_property
     def _is_local(self) -> bool:
@@ -136,8 +150,8 @@ class Storage:
         return f"{self._root.path.rstrip('/')}/{name}"
 
     @contextmanager
-    def _fresh(self, folder: str) -> Iterator[str]:
-        """Give a folder's path while it is listed past the cache of listings, which has no end."""
+    def _uncached(self, folder: str) -> Iterator[str]:
+        """Give a folder's path for a listing without fsspec's cache, whose entries never expire."""
         path = self._path(folder)
         self._root.fs.invalidate_cache(path)
         try:
@@ -146,7 +160,7 @@ class Storage:
             self._root.fs.invalidate_cache(path)
 
     @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
         try:
             yield
@@ -154,13 +168,13 @@ class Storage:
             raise
         except Exception as error:
             raise UploadStoreError(
-                f"The upload store at {self.shown_url} does not answer as it should "
+                f"Cannot read or write the upload store at {self.shown_url} "
                 f"({type(error).__name__}: {without_queries(str(error))[:300]}). "
                 "Check [smartech] upload_store, its connection and its permissions."
             ) from error
 
 
-def _lasting_fault(error: OSError) -> str | None:
+def _permanent_fault(error: OSError) -> str | None:
     """Return what is wrong with a file that cannot be read, None if it may be read later."""
     if isinstance(error, IsADirectoryError):
         return "a folder is in its place"

@@ -11,17 +11,17 @@ from itertools import islice
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.uploads.overview import Overview
-from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
 
 log = logging.getLogger(__name__)
 
-READERS = 16
+READER_THREADS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which uploads are wanted: all for which everything is so that is given. ``text`` is part of file or requestid."""
+    """Which uploads to list: those that meet every condition given. ``text`` is part of the file name or requestid."""
 
     state: str | None = None
     listid: int | None = None
@@ -54,10 +54,10 @@ class Listing:
     """
 
     def __init__(
-        self, store: UploadStore, settings: Settings, may_see: Callable[[Overview], bool] = lambda upload: True
+        self, store: UploadStore, statuses: Statuses, may_see: Callable[[Overview], bool] = lambda upload: True
     ) -> None:
         self.store = store
-        self.settings = settings
+        self.statuses = statuses
         self.may_see = may_see
 
     def page(self, wanted: Filter, size: int, before: str = "", seconds: float = float("inf")) -> Page:
@@ -68,7 +68,7 @@ class Listing:
         deadline = time.monotonic() + seconds
         keys = self.store.keys(before)
         found: list[Overview] = []
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(READER_THREADS) as readers:
             while batch := list(islice(keys, size)):
                 for upload in readers.map(self.read, batch):
                     if upload and self.may_see(upload) and wanted.takes(upload):
@@ -82,7 +82,7 @@ class Listing:
     def read(self, key: str) -> Overview | None:
         """Return one upload, None if its record is gone."""
         try:
-            return Overview.of(self.store.read(key), self.settings)
+            return Overview.of(self.store.read(key), self.statuses)
         except UploadUnknown:
             # Its record was removed, by a life-cycle rule perhaps.
             return None

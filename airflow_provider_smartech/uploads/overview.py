@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_smartech.uploads.row_counts import Rows
-from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.upload import Progress, State, TaskTry, Upload
 
 UNREADABLE = "unreadable"
@@ -40,9 +40,9 @@ class Overview:
     task: TaskTry | None = None
 
     @classmethod
-    def of(cls, upload: Upload, settings: Settings) -> Overview:
+    def of(cls, upload: Upload, statuses: Statuses) -> Overview:
         """Return what is to be seen of an upload at this moment."""
-        record, progress = upload.record, upload.progress(settings.statuses, settings.pingbacks_expected)
+        record, progress = upload.record, upload.progress(statuses)
         ended_at = progress.deciding[-1].at if progress.state.ended else None
         waits = record.tracked and progress.state is not State.NOT_ACCEPTED
         return cls(
@@ -91,7 +91,7 @@ class Event:
     payload: Any = None
 
 
-def events(upload: Upload, settings: Settings) -> list[Event]:
+def events(upload: Upload, statuses: Statuses) -> list[Event]:
     """Return what happened to an upload, the oldest first."""
     found = [Event(at=upload.record.at, what="record written, request about to be sent")]
     if answer := upload.answer:
@@ -103,7 +103,7 @@ def events(upload: Upload, settings: Settings) -> list[Event]:
         found.append(Event(at=answer.at, what=outcome))
     found += [
         Event(at=pingback.at, what=f"ping-back: {verdict}", is_pingback=True, payload=pingback.shown)
-        for pingback, verdict in upload.verdicts(settings.statuses)
+        for pingback, verdict in upload.verdicts(statuses)
     ]
     done = {
         "handed over": "the submitting task did its part",
@@ -112,7 +112,7 @@ def events(upload: Upload, settings: Settings) -> list[Event]:
     found += [Event(at=handover.at, what=done[handover.reason]) for handover in upload.handovers]
     found += [Event(at=one.at, what="who waited acted upon it") for one in upload.conclusions]
     found.sort(key=lambda event: event.at)
-    progress = upload.progress(settings.statuses, settings.pingbacks_expected)
+    progress = upload.progress(statuses)
     if progress.state.ended:
         last = progress.deciding[-1]
         place = next(n for n, event in enumerate(found) if event.at == last.at and event.is_pingback)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_smartech.uploads.payloads import leaves, squeezed
+from airflow_provider_smartech.uploads.payloads import leaves, normalized
 
-# Smartech documents no names of counts. These are the usual ones, squeezed, with what may stand around them.
+# Smartech documents no names of counts. These are the usual ones, normalized, with what may stand around them.
 _UNITS = "(?:rows?|records?|contacts?|entries|lines|counts?)"
 
 
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}|[0-9]{1,15})(?:\.0*)
 
 
 def kind_of(name: str) -> re.Pattern[str] | None:
-    """Return which kind of number a squeezed name is of, None of none."""
+    """Return which kind of number a normalized name is of, None of none."""
     return next((kind for kind in _KINDS if kind.fullmatch(name)), None)
 
 
@@ -47,7 +47,7 @@ def counts(payload: Any) -> dict[str, int]:
     found = {}
     for names, value in leaves(payload):
         rows = number(value)
-        if rows is not None and kind_of(squeezed(names[-1])):
+        if rows is not None and kind_of(normalized(names[-1])):
             found[names[-1]] = rows
     return found
 
@@ -136,7 +136,7 @@ def _named(payload: Any) -> dict[tuple[re.Pattern[str], str], set[int]]:
     """Return the numbers that are named, by their kinds and names."""
     found: dict[tuple[re.Pattern[str], str], set[int]] = {}
     for names, value in leaves(payload):
-        rows, name = number(value), _meaning([squeezed(name) for name in names])
+        rows, name = number(value), _meaning([normalized(name) for name in names])
         kind = kind_of(name)
         if rows is not None and kind:
             found.setdefault((kind, name), set()).add(rows)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_smartech.uploads.payloads import leaves, normalized
 from airflow_provider_smartech.uploads.row_counts import REJECTED, kind_of, number
-from airflow_provider_smartech.uploads.payloads import leaves, squeezed
 
 # Texts that say, in a field for errors, that there is none; and in a flag, that it is not set.
 _NOTHING = frozenset(
@@ -51,12 +51,14 @@ class Statuses:
     """The fields that hold a status, and the words that are known.
 
     Case, blanks, ``_``, ``-`` and ``.`` do not matter, neither in fields nor in words. ``echo_completes``: a ping-back
-    that only repeats the API's acceptance, ``{"result": "Success"}``, counts as completion.
+    that only repeats the API's acceptance, ``{"result": "Success"}``, counts as completion. ``pingbacks_expected``: how
+    many different terminal ping-backs end an upload.
     """
 
     fields: frozenset[str]
     words: dict[str, Verdict]
     echo_completes: bool = False
+    pingbacks_expected: int = 1
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Statuses:
         failed: Iterable[str],
         progress: Iterable[str],
         echo_completes: bool = False,
+        pingbacks_expected: int = 1,
     ) -> Statuses:
         """Return the statuses for these fields and words; a word in two lists takes the worse meaning."""
         words: dict[str, Verdict] = {}
@@ -74,8 +77,8 @@ class Statuses:
             (Verdict.IN_PROGRESS, progress),
             (Verdict.FAILED, failed),
         ):
-            words |= {squeezed(word): verdict for word in known}
-        return cls(frozenset(map(squeezed, fields)), words, echo_completes)
+            words |= {normalized(word): verdict for word in known}
+        return cls(frozenset(map(normalized, fields)), words, echo_completes, pingbacks_expected)
 
     def verdict(self, payload: Any, query: Any = None, requestid: str | None = None) -> Verdict:
         """Judge one ping-back (JSON values: its body and its query) about the upload with this requestid, if known.
@@ -88,7 +91,7 @@ class Statuses:
         words = [word for part in parts for word in self._words(part)]
         if not words and payload in (None, "", {}, []):
             return Verdict.SILENT
-        known = [self.words.get(squeezed(word), Verdict.UNRECOGNISED) for word in words]
+        known = [self.words.get(normalized(word), Verdict.UNRECOGNISED) for word in words]
         verdict = Verdict.worst(known) or Verdict.UNRECOGNISED
         if not verdict.is_terminal:
             return verdict
@@ -108,7 +111,7 @@ class Statuses:
 
     def _is_status(self, names: Sequence[str], value: Any) -> bool:
         """Whether a value is a status: it is in a status field, or in an object there, and is no number of rows."""
-        path = [squeezed(name) for name in names]
+        path = [normalized(name) for name in names]
         if self.fields.isdisjoint(path):
             return False
         is_count = kind_of(path[-1]) is not None and number(value) is not None
@@ -117,13 +120,13 @@ class Statuses:
     def _says_otherwise(self, parts: Sequence[Any]) -> bool:
         """Whether something beside a good word contradicts it."""
         return any(
-            self._contradicts([squeezed(name) for name in names], value)
+            self._contradicts([normalized(name) for name in names], value)
             for part in parts
             for names, value in leaves(part)
         )
 
     def _contradicts(self, path: list[str], value: Any) -> bool:
-        text, rows, kind = squeezed(str(value)), number(value), kind_of(path[-1])
+        text, rows, kind = normalized(str(value)), number(value), kind_of(path[-1])
         known = self.words.get(text)
         if known is Verdict.FAILED:
             return True
@@ -147,13 +150,15 @@ def requestids(payload: Any) -> set[str]:
     named = (
         str(value).strip()
         for names, value in leaves(payload)
-        if value and {"requestid", "requestids"} & {squeezed(name) for name in names}
+        if value and {"requestid", "requestids"} & {normalized(name) for name in names}
     )
     return set(named) - {""}
 
 
 def _is_echo(parts: Sequence[Any]) -> bool:
     """Whether it says no more than the API's answer to the request did: Success, and perhaps a requestid."""
-    said = [(squeezed(names[-1]), value) for part in parts for names, value in leaves(part) if value not in (None, "")]
-    results = {squeezed(str(value)) for name, value in said if name == "result"}
+    said = [
+        (normalized(names[-1]), value) for part in parts for names, value in leaves(part) if value not in (None, "")
+    ]
+    results = {normalized(str(value)) for name, value in said if name == "result"}
     return results == {"success"} and {name for name, _ in said} <= _ECHO

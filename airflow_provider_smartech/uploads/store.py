@@ -1,4 +1,4 @@
-"""The upload store: upload records and ping-backs as small files in any object storage that Airflow reaches.
+"""The upload store: upload records and ping-backs as small files in any object storage.
 
 ::
 
@@ -32,9 +32,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
-from airflow_provider_smartech.config.settings import upload_store
+from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
-from airflow_provider_smartech.uploads.folder import FileUnreadable, Storage
 from airflow_provider_smartech.uploads.upload import (
     KEY,
     Answer,
@@ -48,7 +47,7 @@ from airflow_provider_smartech.uploads.upload import (
 )
 
 # A store that has answered is taken to be there for so long, in seconds.
-TRUST = 10.0
+TRUST_SECONDS = 10.0
 
 # Every name that the store writes, with the time that tells its age: for what belongs to an upload, the upload's.
 # What a writer that died has left begins with a dot and ends with random digits.
@@ -72,18 +71,12 @@ class UploadStore:
 
     All methods block; each raises ``UploadStoreError`` when a request to the storage fails.
 
-    :param url: the folder, in ``ObjectStoragePath``'s form, such as ``s3://aws_default@bucket/prefix``.
+    :param folder: where they are; nobody else may write there.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self._storage = Storage(self.url)
+    def __init__(self, folder: Folder) -> None:
+        self._files = folder
         self._trusted_until = 0.0
-
-    @classmethod
-    def configured(cls) -> UploadStore:
-        """Return the store that ``[smartech] upload_store`` names."""
-        return cls(upload_store())
 
     def create(self, record: Record) -> None:
         """Keep the record of an upload that is about to be sent."""
@@ -112,8 +105,8 @@ class UploadStore:
 
     def has(self, key: str) -> bool:
         """Whether an upload with this key is recorded."""
-        if self._storage.read(f"{_folder(key)}/record.json") is not None:
-            self._trusted_until = time.monotonic() + TRUST
+        if self._files.read(f"{_folder(key)}/record.json") is not None:
+            self._trusted_until = time.monotonic() + TRUST_SECONDS
             return True
         # Nobody can say that an upload is unknown where there is no store.
         self.check_lately()
@@ -127,7 +120,7 @@ class UploadStore:
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
         folder = _folder(key)
-        names = [name for name in self._storage.names(folder) if name.endswith(".json")]
+        names = [name for name in self._files.names(folder) if name.endswith(".json")]
         if "record.json" not in names:
             raise UploadUnknown(key, self.shown_url)
         before = {pingback.name: pingback for pingback in known.pingbacks} if known else {}
@@ -180,7 +173,7 @@ class UploadStore:
 
     def keys_of_task(self, instance: str) -> list[str]:
         """Name what all tries of a task instance recorded, for one upload; ``instance`` is ``TaskTry.instance()``."""
-        return list(filter(KEY.fullmatch, self._storage.names(f"tasks/{instance}")))
+        return list(filter(KEY.fullmatch, self._files.names(f"tasks/{instance}")))
 
     def staging_begins(self, staging: Staging) -> Staging:
         """Keep that a task is about to stage files."""
@@ -200,7 +193,7 @@ class UploadStore:
     def stagings(self, task: TaskTry) -> list[Staging]:
         """Return what the tries of this task instance have staged, the latest first."""
         folder = f"stagings/{task.instance()}"
-        names = self._storage.names(folder)
+        names = self._files.names(folder)
         found = []
         for name in (name.removesuffix("-begun.json") for name in names if name.endswith("-begun.json")):
             complete = f"{name}-complete.json"
@@ -217,7 +210,7 @@ class UploadStore:
     def _recorded(self, folder: str) -> list[Upload]:
         """Read the uploads that a folder of marks names, those aside that were removed since."""
         uploads = []
-        for key in filter(KEY.fullmatch, self._storage.names(folder)):
+        for key in filter(KEY.fullmatch, self._files.names(folder)):
             try:
                 uploads.append(self.read(key))
             except UploadUnknown:
@@ -229,13 +222,13 @@ class UploadStore:
 
         Lists one day after the other, as far as it is asked to.
         """
-        days = [day for day in self._storage.folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
+        days = [day for day in self._files.folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
         if not days:
             # Nobody can say that there are none where there is no store.
             self.check()
         for day in sorted(days, reverse=True):
             if not before or day <= before[:8]:
-                keys = filter(KEY.fullmatch, self._storage.folders(f"uploads/{day}"))
+                keys = filter(KEY.fullmatch, self._files.folders(f"uploads/{day}"))
                 yield from (key for key in sorted(keys, reverse=True) if not before or key < before)
 
     def purge(self, before: datetime) -> int:
@@ -246,7 +239,7 @@ class UploadStore:
         """
         old = [name for name, written in self._own_names() if written < _stamp(before)]
         self._name_left_stagings(old)
-        self._storage.remove(old)
+        self._files.remove(old)
         return sum(name.endswith("/record.json") for name in old)
 
     def _name_left_stagings(self, old: list[str]) -> None:
@@ -261,39 +254,39 @@ class UploadStore:
 
     def arrivals(self) -> dict[str, str]:
         """Return the news that no waiter has removed yet, as names of arrivals with the keys of their uploads."""
-        forms = {name: _NAMES["arrivals"].fullmatch(name) for name in self._storage.names("arrivals")}
+        forms = {name: _NAMES["arrivals"].fullmatch(name) for name in self._files.names("arrivals")}
         return {name: form[2] for name, form in forms.items() if form}
 
     def sweep(self, arrivals: Iterable[str]) -> None:
         """Remove news that every waiter has had the time to see."""
-        self._storage.remove(f"arrivals/{name}" for name in arrivals)
+        self._files.remove(f"arrivals/{name}" for name in arrivals)
 
     def check(self) -> None:
         """Reach the storage, to tell whether it is there."""
-        self._storage.check()
+        self._files.check()
 
     def check_lately(self) -> None:
         """Reach the storage, unless it has answered within the last seconds."""
         if time.monotonic() > self._trusted_until:
             self.check()
-            self._trusted_until = time.monotonic() + TRUST
+            self._trusted_until = time.monotonic() + TRUST_SECONDS
 
     @property
     def shown_url(self) -> str:
         """The folder's URL, fit for a message."""
-        return self._storage.shown_url
+        return self._files.shown_url
 
     def _own_names(self) -> Iterator[tuple[str, str]]:
         """List the files that the store has written, with the times in their names."""
         for folder, form in _NAMES.items():
-            for name in self._storage.names_below(folder):
+            for name in self._files.names_below(folder):
                 if written := form.fullmatch(name):
                     yield f"{folder}/{name}", written[1]
 
     def _load(self, document: type[AnyDocument], folder: str, file: str) -> AnyDocument:
         key = folder.rpartition("/")[2]
         try:
-            content = self._storage.read(f"{folder}/{file}")
+            content = self._files.read(f"{folder}/{file}")
         except FileUnreadable as error:
             raise UploadRecordUnreadable(key, file, str(error)) from error
         if content is None:
@@ -305,13 +298,13 @@ class UploadStore:
         raise UploadRecordUnreadable(key, file, reason)
 
     def _mark(self, name: str) -> None:
-        self._storage.write(name, b"{}")
+        self._files.write(name, b"{}")
 
     def _add(self, key: str, kind: str, document: Document) -> None:
         self._write(f"{_folder(key)}/{kind}-{_stamp(document.at)}-{secrets.token_hex(4)}.json", document)
 
     def _write(self, name: str, document: BaseModel) -> None:
-        self._storage.write(name, document.model_dump_json().encode())
+        self._files.write(name, document.model_dump_json().encode())
 
 
 def _clearest(answers: Sequence[Answer]) -> Answer | None:

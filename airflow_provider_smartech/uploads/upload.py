@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from airflow_provider_smartech.uploads.row_counts import Rows, counts
 from airflow_provider_smartech.errors import UploadFailed, UploadRowsRejected, UploadStatusUnrecognised
+from airflow_provider_smartech.uploads.row_counts import Rows, counts
 from airflow_provider_smartech.uploads.statuses import Statuses, Verdict, requestids
 
 _ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
@@ -241,14 +241,14 @@ class Upload(BaseModel):
         """Return the requestids that its ping-backs name."""
         return {name for pingback in self.pingbacks for name in requestids([pingback.payload, pingback.query])}
 
-    def progress(self, words: Statuses, expected: int, max_rejected: float | None = None) -> Progress:
+    def progress(self, statuses: Statuses, max_rejected: float | None = None) -> Progress:
         """Judge the upload.
 
-        It has ended when ``expected`` different terminal ping-backs have come, and the worst of what they say counts.
-        What came after the conclusion changes nothing. It has failed as well if no row was accepted, or more than
-        ``max_rejected`` were rejected.
+        It has ended when as many different terminal ping-backs have come as are expected, and the worst of what they
+        say counts. What came after the conclusion changes nothing. It has failed as well if no row was accepted, or
+        more than ``max_rejected`` were rejected.
         """
-        verdicts = self.verdicts(words)
+        verdicts = self.verdicts(statuses)
         # Several conclude only at the same moment, and then the worse of what they saw counts for all of them.
         concluded = {name for one in self.conclusions for name in one.pingbacks}
         considered = [found for found in verdicts if found[0].name in concluded]
@@ -256,7 +256,7 @@ class Upload(BaseModel):
         if not deciding:
             # Nobody has concluded, or only by words that mean something else now.
             deciding, considered = _different(verdicts), verdicts
-            if len(deciding) < expected:
+            if len(deciding) < statuses.pingbacks_expected:
                 under_way = any(verdict is not Verdict.SILENT for _, verdict in considered)
                 return Progress(state=State.IN_PROGRESS if under_way else self._answered())
         by_word = Verdict.worst(verdict for _, verdict in deciding)
@@ -279,14 +279,14 @@ class Upload(BaseModel):
         failed = verdict is Verdict.COMPLETED and (rows.none_accepted or rows.exceed(max_rejected))
         return Verdict.FAILED if failed else verdict
 
-    def verdicts(self, words: Statuses) -> list[tuple[PingBack, Verdict]]:
+    def verdicts(self, statuses: Statuses) -> list[tuple[PingBack, Verdict]]:
         """Judge each ping-back, the oldest first as far as clocks tell."""
         named, requestid = self.named_requestids(), self.requestid
         if requestid == self.key:
             # Not known: then they must at least name the same one.
             requestid = next(iter(named)) if len(named) == 1 else ""
         found = sorted(self.pingbacks, key=lambda pingback: (pingback.at, pingback.name))
-        return [(pingback, words.verdict(pingback.payload, pingback.query, requestid)) for pingback in found]
+        return [(pingback, statuses.verdict(pingback.payload, pingback.query, requestid)) for pingback in found]
 
     def _answered(self) -> State:
         if self.answer is None:
@@ -310,7 +310,10 @@ class Upload(BaseModel):
         """
         payloads = [pingback.shown for pingback in progress.deciding]
         if progress.by_rows:
-            raise UploadRowsRejected(self.requestid, self.record.file, payloads, progress.rows)
+            rows = progress.rows
+            raise UploadRowsRejected(
+                self.requestid, self.record.file, payloads, str(rows), rows.accepted, rows.rejected
+            )
         if progress.state is State.FAILED:
             raise UploadFailed(self.requestid, self.record.file, payloads)
         if progress.state is not State.COMPLETED:

@@ -9,13 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import chain, takewhile
 from statistics import median
 
-from airflow_provider_smartech.uploads.listing import READERS, Listing
+from airflow_provider_smartech.uploads.listing import READER_THREADS, Listing
 from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.uploads.upload import State
 
 DAYS = 30
 # Nightly syncs are fewer. Reading every upload of a busy month would take many seconds on S3.
-LOOKED_AT_PER_DAY = 5
+READ_PER_DAY = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ def last_days(listing: Listing) -> list[Day]:
     keys: dict[str, list[str]] = {f"{day:%Y%m%d}": [] for day in dates}
     for key in takewhile(lambda key: key[:8] >= min(keys), listing.store.keys()):
         keys.setdefault(key[:8], []).append(key)
-    looked_at = [day_keys[:LOOKED_AT_PER_DAY] for day_keys in keys.values()]
-    with ThreadPoolExecutor(READERS) as readers:
+    looked_at = [day_keys[:READ_PER_DAY] for day_keys in keys.values()]
+    with ThreadPoolExecutor(READER_THREADS) as readers:
         read = dict(zip(chain(*looked_at), readers.map(listing.read, chain(*looked_at)), strict=True))
     return [
         Day(
             date=day,
             uploads=len(keys[f"{day:%Y%m%d}"]),
-            seconds=_median([read[key] for key in keys[f"{day:%Y%m%d}"][:LOOKED_AT_PER_DAY]]),
+            seconds=_median([read[key] for key in keys[f"{day:%Y%m%d}"][:READ_PER_DAY]]),
         )
         for day in dates
     ]

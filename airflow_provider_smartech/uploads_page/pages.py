@@ -10,11 +10,11 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Response
-from fastapi.responses import HTMLResponse
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from airflow_provider_smartech.config.connection_form import IDCS
+from airflow_provider_smartech.api.data_centres import DATA_CENTRES
 from airflow_provider_smartech.uploads.overview import UNREADABLE
 from airflow_provider_smartech.uploads.upload import State, TaskTry
 from airflow_provider_smartech.uploads_page.chart import Day
@@ -75,7 +75,7 @@ _templates = Environment(
     loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _templates.filters |= {"duration": duration, "moment": moment, "number": number, "pretty": pretty, "task_url": task_url}
-_templates.globals |= {"idcs": IDCS}
+_templates.globals |= {"data_centres": DATA_CENTRES}
 
 
 def render(template: str, status: int = 200, base: str = "", **values: Any) -> Response:
@@ -114,3 +114,14 @@ def render_chart(days: Sequence[Day]) -> Response:
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
         },
     )
+
+
+def see_other(url: str) -> Response:
+    """Return what leads a browser to another address."""
+    return RedirectResponse(url, 303)
+
+
+def base_of(request: Request) -> str:
+    """Return what leads from an address of the page to that of the list."""
+    path: str = request.scope["path"].removeprefix(request.scope["root_path"])
+    return "../" * (path.count("/") - 1)

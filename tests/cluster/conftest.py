@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.config.upload_store import open_upload_store
+from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 from cluster.compose import read_variables
 from cluster.gate import Gate
@@ -38,7 +38,7 @@ class World:
         # What is served at the URL; DAGs leave marks there as well.
         self.hosted = hosted
         self.url = url
-        self.store = UploadStore("s3://cluster_s3@smartech-uploads/store")
+        self.store = open_upload_store("s3://cluster_s3@smartech-uploads/store")
 
     def csv(self, name: str, *faults: Fault) -> str:
         """Host a CSV of one contact under a name of its own, and return its URL."""
@@ -59,7 +59,7 @@ class World:
     def states(self, dag_id: str, run_id: str) -> list[str]:
         """What became of the uploads of a DAG run, the oldest first."""
         words = Settings.load().statuses
-        return [upload.progress(words, 1).state.value for upload in self.kept(dag_id, run_id)]
+        return [upload.progress(words).state.value for upload in self.kept(dag_id, run_id)]
 
     def task(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """The task instance of a DAG run."""

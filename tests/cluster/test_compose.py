@@ -11,7 +11,7 @@ import pytest
 import yaml
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from airflow_provider_smartech.api.account import IDC_URLS
+from airflow_provider_smartech.api.data_centres import DATA_CENTRES
 from airflow_provider_smartech.hooks import SmartechHook
 from cluster.compose import ComposeError, in_order, read_services, read_variables
 from cluster.local import ROOT
@@ -75,7 +75,7 @@ def test_the_connections_to_the_real_smartech_and_s3_that_the_example_shows_can_
     service = read_services(FILE, {**VARIABLES, **shown})["worker-1"]
     for name in ("SMARTECH_DEFAULT", "AWS_DEFAULT"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", service.environment[f"AIRFLOW_CONN_{name}"])
-    assert SmartechHook().account.url == IDC_URLS["in"]
+    assert SmartechHook().account.url == DATA_CENTRES["in"].url
     assert S3Hook("aws_default").get_conn().meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
     assert service.environment["AIRFLOW__SMARTECH__UPLOAD_STORE"] == "s3://aws_default@your-bucket/smartech"
 

@@ -15,7 +15,7 @@ from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.tasks.submission import task_try
-from airflow_provider_smartech.transfers.sql_to_smartech import SqlToSmartechOperator
+from airflow_provider_smartech.transfers import SqlToSmartechOperator
 from airflow_provider_smartech.uploads.upload import TaskTry
 from tests.histories import promises
 from tests.histories.pingbacks import KINDS, Kind, message

@@ -29,12 +29,12 @@ from botocore.client import BaseClient
 from botocore.loaders import create_loader
 from moto.server import ThreadedMotoServer
 
+from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.config.upload_store import configured_upload_store
 from airflow_provider_smartech.errors import UploadUnknown
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sandbox.state import State as SandboxState
-from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.upload import State, Upload, key_of
 from tests.histories.files import Crash, FlakyFiles
@@ -108,7 +108,7 @@ class World:
         attach("memory", conn_id="flaky", fs=self.files)
         enter(patch.dict(os.environ, SETTINGS))
         # The product's own waits between attempts, shortened.
-        enter(patch("airflow_provider_smartech.tasks.submission.STORE_WAIT", 0.001))
+        enter(patch("airflow_provider_smartech.tasks.submission.STORE_WAIT_SECONDS", 0.001))
         enter(patch.object(SmartechHook, "retry_wait", 0.001))
         enter(patch.object(requests.Session, "post", lambda *given, **named: self._post(*given, **named)))
         enter(patch.object(BaseClient, "_make_api_call", lambda *given: self._call_s3(*given)))
@@ -119,7 +119,7 @@ class World:
         enter(patch("botocore.session.create_loader", cache(create_loader)))
         self._dead, self._s3_calls = False, 0
         self._trouble: Trouble | None = None
-        self.store = UploadStore.configured()
+        self.store = configured_upload_store()
         self._settings = Settings.load()
         folder = Path(enter(tempfile.TemporaryDirectory(prefix="smartech-histories-")))
         self.contacts = {version: [f"{version}-{n}@contacts.example" for n in range(ROWS)] for version in VERSIONS}
@@ -255,7 +255,7 @@ class World:
 
     def state(self, upload: Upload, max_rejected: float | None = None) -> State:
         """Return what an upload is, as the page shows it."""
-        return upload.progress(self._settings.statuses, self._settings.pingbacks_expected, max_rejected).state
+        return upload.progress(self._settings.statuses, max_rejected).state
 
     def _new_requestid(self, account: int) -> str:
         return f"{next(self._numbers[account]):032x}"

@@ -1,0 +1,44 @@
+"""Where this provider depends on Airflow's versions: the errors that it must know, and what it uses unofficially."""
+
+from __future__ import annotations
+
+try:
+    from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+except ModuleNotFoundError:
+    # The receiver and the upload store need no Airflow.
+    class AirflowException(Exception):  # type: ignore[no-redef]
+        """The root of the errors where Airflow is not installed."""
+
+    class AirflowFailException(AirflowException):  # type: ignore[no-redef]
+        """An error that no retry can help, where Airflow is not installed."""
+
+
+__all__ = ["UNOFFICIAL", "AirflowException", "AirflowFailException"]
+
+UNOFFICIAL = {
+    "airflow.api_fastapi.app": {"get_auth_manager"},
+    "airflow.api_fastapi.auth.managers.models.base_user": {"BaseUser"},
+    "airflow.api_fastapi.auth.managers.models.resource_details": {"AccessView", "DagAccessEntity", "DagDetails"},
+    "airflow.api_fastapi.core_api.security": {"get_user", "requires_access_view"},
+    "airflow.cli.cli_config": {
+        "ARG_OUTPUT",
+        "ARG_YES",
+        "ActionCommand",
+        "Arg",
+        "GroupCommand",
+        "lazy_load_command",
+        "positive_int",
+    },
+    "airflow.cli.simple_table": {"AirflowConsole"},
+    "airflow.configuration": {"AIRFLOW_HOME"},
+    "airflow.models.dag": {"DagModel"},
+    "airflow.sdk.bases.operator": {"TRIGGER_FAIL_REPR", "TriggerFailureReason"},
+    "airflow.sdk.definitions.asset": {"AssetNameRef", "AssetUniqueKey", "AssetUriRef"},
+    "airflow.sdk.exceptions": {"AirflowRuntimeError", "ErrorType"},
+    "airflow.sdk.log": {"mask_secret"},
+}
+"""What is no part of Airflow's public interface and is used all the same, by module.
+
+All of it was tried on Airflow 3.1.8, 3.2.2 and 3.3.2, on which the tests run. So was the environment variable
+``_AIRFLOW_PROCESS_CONTEXT=server``, which lets a process outside a task find connections in Airflow's database.
+"""

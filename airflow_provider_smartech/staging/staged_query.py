@@ -1,0 +1,135 @@
+"""A query whose rows become CSV files in S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import BaseHook
+
+from airflow_provider_smartech.errors import ContactsEmpty, ContactsWithoutKey, SmartechConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_provider_smartech.staging.area import StagingArea
+    from airflow_provider_smartech.uploads.staged_files import StagedFiles
+
+log = logging.getLogger(__name__)
+
+OnMissingKey = Literal["fail", "skip"]
+OnEmpty = Literal["skip", "fail", "submit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedQuery:
+    """One SELECT, and how its rows become files; ``SqlToSmartechOperator`` describes the fields.
+
+    :raises ValueError: one of them has no usable value.
+    """
+
+    sql: str
+    conn_id: str
+    parameters: Sequence[Any] | dict[str, Any] | None
+    hook_params: dict[str, Any] | None
+    columns: dict[str, str] | None
+    primary_key: str | None
+    on_missing_key: OnMissingKey
+    on_empty: OnEmpty
+    max_rows_per_file: int | None
+    upload_args: dict[str, Any] | None
+
+    def __post_init__(self) -> None:
+        one_of("on_missing_key", self.on_missing_key, OnMissingKey)
+        one_of("on_empty", self.on_empty, OnEmpty)
+        most = self.max_rows_per_file
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise ValueError(f"max_rows_per_file must be a whole number from 1 on, or None for one file; got {most!r}")
+        if self.columns is not None and not isinstance(self.columns, dict):
+            raise ValueError(f"columns must be a dict of old and new names; got {self.columns!r}")
+        per_part = [name for name in self.upload_args or {} if name.startswith(("Checksum", "SSECustomer"))]
+        if per_part:
+            raise ValueError(f"upload_args: {per_part[0]} must go with each part of a file or each fetch; leave it out")
+
+    def fingerprint(self, bucket: str, prefix: str) -> str:
+        """Return a hash of what makes it this query and these files."""
+        parts: list[Any] = [self.sql, self.conn_id, bucket, prefix, self.columns, self.parameters]
+        parts += [self.primary_key, self.on_missing_key, self.on_empty, self.max_rows_per_file]
+        return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:40]
+
+    def database(self) -> DbApiHook:
+        """Return the hook of the database.
+
+        :raises SmartechConfigurationError: the connection is none of a database.
+        """
+        connection = BaseHook.get_connection(self.conn_id)
+        hook = connection.get_hook(hook_params=self.hook_params)  # type: ignore[no-untyped-call]
+        # Imported late, as below: DAG files are parsed every few seconds, and their tasks run once a night.
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+        if not isinstance(hook, DbApiHook):
+            raise SmartechConfigurationError(
+                f"Connection {self.conn_id!r} is of the type {connection.conn_type!r}, which is no database that "
+                "Airflow's DbApiHook reaches. Give conn_id the id of a database's connection."
+            )
+        return hook
+
+    def area(self, client: Any, bucket: str, folder: str) -> StagingArea:
+        """Return the place for its files."""
+        from airflow_provider_smartech.staging.area import StagingArea
+
+        return StagingArea(
+            client,
+            bucket,
+            folder,
+            columns=self.columns or {},
+            primary_key=self.primary_key,
+            rows_per_file=self.max_rows_per_file,
+            arguments=self.upload_args or {},
+        )
+
+    def stream(self, area: StagingArea) -> StagedFiles:
+        """Write the rows into files, and return these.
+
+        :raises ContactsRefused: the query's columns or values cannot be uploaded.
+        :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
+        :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
+        :raises ContactsQueryFailed: the database aborted the query while rows were read.
+        :raises ContactsStorageError: S3 did not take the files.
+        """
+        from airflow_provider_smartech.extracts import send
+        from airflow_provider_smartech.extracts.base import Query
+        from airflow_provider_smartech.uploads.staged_files import StagedFiles
+
+        send(self.database(), Query.of(self.sql, self.parameters), area)
+        self._judge(area)
+        area.complete()
+        return StagedFiles(files=tuple(area.files), missing_keys=area.missing_keys)
+
+    def _judge(self, area: StagingArea) -> None:
+        rows = area.rows + area.missing_keys
+        if area.missing_keys and self.on_missing_key == "fail":
+            raise ContactsWithoutKey("the query", str(self.primary_key), area.missing_keys, rows)
+        if area.missing_keys:
+            log.warning("%s of %s rows have no %s and are left out.", area.missing_keys, rows, self.primary_key)
+        if area.rows:
+            return
+        if self.on_empty == "fail":
+            raise ContactsEmpty("the query")
+        if self.on_empty == "skip":
+            raise AirflowSkipException("There are no contacts to upload.")
+        area.add_header_alone()
+
+
+def one_of(name: str, value: object, choices: Any) -> None:
+    """See that a parameter has one of the values of a ``Literal``.
+
+    :raises ValueError: it has not.
+    """
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}; got {value!r}")

@@ -1,0 +1,107 @@
+"""The files that the tries of one task stage in S3: going on with earlier ones, and removing what is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, takewhile
+
+from airflow_provider_smartech.api.parameters import BulkUploadParameters
+from airflow_provider_smartech.errors import SmartechOutcomeUnknown, UploadStoreError
+from airflow_provider_smartech.staging.area import exist, new_folder, remove_folder
+from airflow_provider_smartech.staging.s3_urls import S3Urls
+from airflow_provider_smartech.staging.staged_query import StagedQuery
+from airflow_provider_smartech.tasks.submission import Submission
+from airflow_provider_smartech.uploads.staged_files import StagedFile, Staging
+from airflow_provider_smartech.uploads.statuses import Statuses
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import State, TaskTry, Upload
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskStagings:
+    """What the tries of one task instance have staged, this one included."""
+
+    store: UploadStore
+    task: TaskTry
+    urls: S3Urls
+    statuses: Statuses
+
+    def all(self) -> list[Staging]:
+        """Return everything that was staged, the latest first."""
+        return self.store.stagings(self.task)
+
+    def usable(self, fingerprint: str) -> Staging | None:
+        """Return the files that this try or an earlier one of this round has staged for the query."""
+        return next((one for one in self.all() if one.serves(self.task, fingerprint)), None)
+
+    def goes_on_with(
+        self, staging: Staging, submission: Submission, request: Callable[[StagedFile], BulkUploadParameters]
+    ) -> bool:
+        """Whether the files of an earlier try are there, or needed no more.
+
+        :param request: returns what Smartech is asked for one of them.
+        :raises SmartechOutcomeUnknown: some were uploaded and the others are gone, and ``on_unknown_outcome`` is
+            ``fail``.
+        """
+        if exist(self.urls.client, staging.bucket, [file.key for file in staging.files]):
+            return True
+        uploaded = [submission.earlier_upload(request(file), part) for part, file in enumerate(staging.files)]
+        if any(uploaded) and not all(uploaded) and submission.on_unknown_outcome == "fail":
+            raise SmartechOutcomeUnknown(
+                "Some of the files that an earlier try staged were uploaded, and the others are gone; nothing is sent "
+                "again because on_unknown_outcome is 'fail'. Look in Smartech's panel, then clear the task"
+            )
+        if not all(uploaded):
+            log.warning("The files that an earlier try staged are gone; asking the database again.")
+        return all(uploaded)
+
+    def stage(self, query: StagedQuery, bucket: str, prefix: str) -> Staging:
+        """Stream a query's rows into files; after an error none of them is left.
+
+        :raises SmartechError: as ``StagedQuery.stream`` raises.
+        """
+        folder = new_folder(prefix)
+        began = Staging(task=self.task, fingerprint=query.fingerprint(bucket, prefix), bucket=bucket, folder=folder)
+        staging = self.store.staging_begins(began)
+        area = query.area(self.urls.client, bucket, folder)
+        try:
+            return self.store.staging_completed(staging, query.stream(area))
+        except BaseException:
+            if area.discard():
+                with suppress(UploadStoreError):
+                    self.store.staging_removed(staging)
+            raise
+
+    def remove_superseded(self, *, also_uploaded: bool) -> None:
+        """Remove what the tries of this task have staged so far, but nothing that Smartech may have yet to fetch.
+
+        :param also_uploaded: whether files whose uploads have ended are removed too.
+        """
+        left = [staging for staging in self.all() if not staging.removed]
+        uploads = self._uploads() if left else []
+        for staging in left:
+            sent = [one for one in uploads if staging.holds(one)]
+            states = {one.key: one.progress(self.statuses).state for one in sent}
+            taken = [one for one in sent if states[one.key] is not State.NOT_ACCEPTED]
+            if also_uploaded:
+                taken = [one for one in taken if not states[one.key].ended and not one.given_up]
+            self.remove(staging, {one.record.file for one in taken})
+
+    def remove(self, staging: Staging, spare: Collection[str] = ()) -> None:
+        """Remove the files of a staging, but for those whose names are to be spared; what is left is in the log."""
+        if staging.removed:
+            return
+        if spare:
+            log.warning("%s of %s stay: Smartech may have yet to fetch them.", ", ".join(sorted(spare)), staging.url)
+        if remove_folder(self.urls.client, staging.bucket, staging.folder, spare):
+            self.store.staging_removed(staging)
+
+    def _uploads(self) -> list[Upload]:
+        """Return what the tries of this task have uploaded so far, whatever the file."""
+        parts = takewhile(bool, (self.store.of_task(self.task.for_part(part)) for part in count()))
+        return [upload for uploads in parts for upload in uploads]
