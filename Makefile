@@ -80,7 +80,7 @@ else
 $(INSTALLED): dist/.built $(VENV)/.uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --reinstall-package airflow-provider-smartech \
 	    dist/*.whl $(AIRFLOW_PACKAGE)
-	$(BIN)/python $(UNPACKED)/tests/installed.py
+	$(BIN)/python $(UNPACKED)/tests/support/check_wheel.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group dev $(AIRFLOW_PACKAGE)
 	@touch $@
 endif

@@ -1,1 +1,1 @@
-"""Benchmarks: ways from PostgreSQL to S3, side by side in one run."""
+"""Benchmarks: pipelines from PostgreSQL to S3, side by side in one run."""

@@ -1,4 +1,4 @@
-"""``make bench``: measures the ways from PostgreSQL to S3 and writes a table and a plot beside this file."""
+"""``make bench``: measures the pipelines from PostgreSQL to S3 and writes a table and a plot beside this file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
-from bench.parts import moto, say
-from bench.ways import BUCKET, WAYS, s3_client
-from tests.postgres import PostgresServer
-from tests.servers import answering
+from bench.pipelines import BUCKET, PIPELINES, s3_client
+from bench.progress import say
+from bench.s3_stand_in import moto
+from tests.support.postgres import PostgresServer
+from tests.support.servers import answering
 
 ANSWER = b'{"requestid": "00000000000000000000000000000000", "result": "Success"}'
 
@@ -44,8 +45,8 @@ def main() -> None:
     """Measure everything and write the report."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 4_000_000])
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each way with the smallest table")
-    parser.add_argument("--ways", nargs="+", default=[way.__name__ for way in WAYS])
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each pipeline with the smallest table")
+    parser.add_argument("--pipelines", nargs="+", default=[pipeline.__name__ for pipeline in PIPELINES])
     options = parser.parse_args()
     measured: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
     with ExitStack() as stack:
@@ -64,19 +65,19 @@ def main() -> None:
             # In turn, so that a slow minute of the machine falls on all of them; there and back, because what runs
             # before makes a difference too.
             for number in range(options.rounds if rows == min(options.rows) else 1):
-                for way in options.ways if number % 2 else options.ways[::-1]:
-                    result = _measure(way, f"contacts_{rows}", environment)
-                    measured[way, rows].append(result)
-                    say(f"{way:18} {rows:>9,} rows: {result['seconds']:6.2f} s, {result['peak_mb']:6.0f} MB")
+                for pipeline in options.pipelines if number % 2 else options.pipelines[::-1]:
+                    result = _measure(pipeline, f"contacts_{rows}", environment)
+                    measured[pipeline, rows].append(result)
+                    say(f"{pipeline:18} {rows:>9,} rows: {result['seconds']:6.2f} s, {result['peak_mb']:6.0f} MB")
                     _empty_bucket()
     report.write(measured, options.rows, _machine())
 
 
-def _measure(way: str, table: str, environment: dict[str, str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.ways", way, table]
+def _measure(pipeline: str, table: str, environment: dict[str, str]) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.pipelines", pipeline, table]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{way} failed:\n{done.stderr[-3000:]}")
+        raise SystemExit(f"{pipeline} failed:\n{done.stderr[-3000:]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.parts import say
+from bench.progress import say
 
 REPORT = Path(__file__).with_name("imports.md")
 ROUNDS = 7

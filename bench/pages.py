@@ -24,8 +24,9 @@ from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, T
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import create_app
 from airflow_provider_smartech.uploads_page.routes import ROWS_PER_PAGE
-from bench.parts import moto, say, use_s3
-from tests.servers import AppServer
+from bench.progress import say
+from bench.s3_stand_in import moto, use_s3
+from tests.support.servers import AppServer
 
 REPORT = Path(__file__).with_name("pages.md")
 FEW, MANY = 100, 10_000

@@ -29,9 +29,10 @@ from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, create_app
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
-from bench.parts import moto, say, use_s3
-from demo.processes import free_ports
-from tests.servers import eventually
+from bench.progress import say
+from bench.s3_stand_in import moto, use_s3
+from tests.support.processes import free_ports
+from tests.support.servers import eventually
 
 REPORT = Path(__file__).with_name("pings.md")
 BUCKET = "pings"

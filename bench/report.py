@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.ways import WAYS
+from bench.pipelines import PIPELINES
 
 FOLDER = Path(__file__).parent
 UNITS = {"seconds": "seconds", "peak_mb": "peak MB"}
@@ -26,8 +26,8 @@ def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
             "",
             f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in one run on {machine['cores']} cores, which "
             f"PostgreSQL and the stand-in of S3 share. Medians of {rounds} rounds with {min(rows):,} rows; more rows "
-            "run once. Seconds are those of the way itself, without imports; MB are the peak of its whole process, "
-            "Airflow included. SqlToSmartechOperator checks the primary key of each row on the way.",
+            "run once. Seconds are those of the pipeline itself, without imports; MB are the peak of its whole process, "
+            "Airflow included. SqlToSmartechOperator checks the primary key of each row as well.",
             "",
             f"Python {machine['python']}, {machine['versions']}.",
             "",
@@ -49,32 +49,32 @@ def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
     _plot(runs, min(rows))
 
 
-def _median(runs: Runs, way: str, rows: int, what: str) -> float:
-    return median(run[what] for run in runs[way, rows])
+def _median(runs: Runs, pipeline: str, rows: int, what: str) -> float:
+    return median(run[what] for run in runs[pipeline, rows])
 
 
 def _table(runs: Runs, rows: list[int]) -> list[str]:
     columns = [f"{name}, {count / 1e6:g}M rows" for count in rows for name in ("seconds", "CPU s", "peak MB")]
-    lines = [f"| way | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
-    for way in WAYS:
+    lines = [f"| pipeline | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
+    for pipeline in PIPELINES:
         cells = []
         for count in rows:
-            if (way.__name__, count) in runs:
+            if (pipeline.__name__, count) in runs:
                 seconds, cpu, peak = (
-                    _median(runs, way.__name__, count, what) for what in ("seconds", "cpu", "peak_mb")
+                    _median(runs, pipeline.__name__, count, what) for what in ("seconds", "cpu", "peak_mb")
                 )
                 cells += [f"{seconds:.2f}", f"{cpu:.2f}", f"{peak:.0f}"]
         if cells:
-            lines.append(f"| {_label(way)} | {' | '.join(cells)} |")
+            lines.append(f"| {_label(pipeline)} | {' | '.join(cells)} |")
     return lines
 
 
-def _label(way: Callable[[str], None]) -> str:
-    return (way.__doc__ or way.__name__).rstrip(".")
+def _label(pipeline: Callable[[str], None]) -> str:
+    return (pipeline.__doc__ or pipeline.__name__).rstrip(".")
 
 
-def _name(way: str) -> str:
-    return _label(next(known for known in WAYS if known.__name__ == way))
+def _name(pipeline: str) -> str:
+    return _label(next(known for known in PIPELINES if known.__name__ == pipeline))
 
 
 def _ratios(runs: Runs, rows: list[int]) -> list[str]:
@@ -94,10 +94,10 @@ def _ratios(runs: Runs, rows: list[int]) -> list[str]:
             pairs = zip(runs[one, small], runs[other, small], strict=True)
             ratio = median(a[what] / b[what] for a, b in pairs)
             lines.append(f"| {UNITS[what]}: {_name(one)} / {_name(other)} | {bound} | {ratio:.3g} |")
-    for way in OWN:
-        if large != small and (way, large) in runs and (way, small) in runs:
-            grown = _median(runs, way, large, "peak_mb") / _median(runs, way, small, "peak_mb")
-            lines.append(f"| peak MB: {_name(way)}, {large:,} / {small:,} rows | at most 1.10 | {grown:.2f} |")
+    for pipeline in OWN:
+        if large != small and (pipeline, large) in runs and (pipeline, small) in runs:
+            grown = _median(runs, pipeline, large, "peak_mb") / _median(runs, pipeline, small, "peak_mb")
+            lines.append(f"| peak MB: {_name(pipeline)}, {large:,} / {small:,} rows | at most 1.10 | {grown:.2f} |")
     return lines
 
 
@@ -107,12 +107,12 @@ def _plot(runs: Runs, rows: int) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    ways = [way for way in WAYS if (way.__name__, rows) in runs][::-1]
-    colours = ["#e8702a" if way.__name__ in OWN else "#8a97a6" for way in ways]
+    pipelines = [pipeline for pipeline in PIPELINES if (pipeline.__name__, rows) in runs][::-1]
+    colours = ["#e8702a" if pipeline.__name__ in OWN else "#8a97a6" for pipeline in pipelines]
     figure, panels = pyplot.subplots(1, 2, figsize=(13, 4.6), sharey=True, layout="constrained")
     for axes, what, title in zip(panels, ("seconds", "peak_mb"), ("seconds", "peak memory, MB"), strict=True):
-        values = [_median(runs, way.__name__, rows, what) for way in ways]
-        bars = axes.barh([_label(way) for way in ways], values, color=colours)
+        values = [_median(runs, pipeline.__name__, rows, what) for pipeline in pipelines]
+        bars = axes.barh([_label(pipeline) for pipeline in pipelines], values, color=colours)
         axes.bar_label(bars, [f"{value:.1f}" if what == "seconds" else f"{value:.0f}" for value in values], padding=3)
         axes.set_xlabel(title)
         axes.margins(x=0.15)

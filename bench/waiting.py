@@ -29,7 +29,8 @@ from airflow_provider_smartech.uploads.folder import Folder
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, key_of, new_upload_id
 from bench.pages import fill
-from bench.parts import moto, say, use_s3
+from bench.progress import say
+from bench.s3_stand_in import moto, use_s3
 
 REPORT = Path(__file__).with_name("waiting.md")
 INTERVAL = 10.0

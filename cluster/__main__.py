@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from cluster.local import Cluster
-from demo.api import DemoError
+from tests.support.airflow_api import DemoError
 
 _began = time.monotonic()
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import psutil
 
 from cluster.compose import Service, in_order, read_services, read_variables
-from cluster.gate import Gate
-from demo.api import AirflowApi, DemoError
-from demo.processes import end, family, free_ports, kill
-from tests.postgres import PostgresServer
+from cluster.tcp_proxy import TcpProxy
+from tests.support.airflow_api import AirflowApi, DemoError
+from tests.support.postgres import PostgresServer
+from tests.support.processes import end, family, free_ports, kill
 
 ROOT = Path(__file__).resolve().parent.parent
 # Where the image has the source tree.
@@ -68,7 +68,7 @@ class Cluster(AirflowApi):
     :param settings: environment for all of Airflow's services, on top of the file's.
     :param variables: what is set on top of ``.env.example``.
     :param profile: the file's profile to start as well.
-    :param gates: by the names of services, what stands in front of them.
+    :param proxies: by the names of services, what stands in front of them.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Cluster(AirflowApi):
         settings: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
         profile: str | None = None,
-        gates: Mapping[str, Gate] | None = None,
+        proxies: Mapping[str, TcpProxy] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder = folder
@@ -98,10 +98,10 @@ class Cluster(AirflowApi):
         places = [(service.name, port) for service in self.services.values() for port in service.ports]
         self._listening = dict(zip(places, free_ports(len(places)), strict=True))
         self._reached = dict(self._listening)
-        for name, gate in (gates or {}).items():
+        for name, proxy in (proxies or {}).items():
             [port] = self.services[name].ports
-            gate.lead_to(self._listening[name, port])
-            self._reached[name, port] = gate.port
+            proxy.lead_to(self._listening[name, port])
+            self._reached[name, port] = proxy.port
         super().__init__(self.address("api-server"), folder / "volumes" / "airflow-home", folder)
 
     def __enter__(self) -> Cluster:

@@ -1,4 +1,4 @@
-"""``make soak``: several hundred uploads, while everything breaks at random; then the books are balanced."""
+"""``make soak``: several hundred uploads, while everything breaks at random; then all sides are compared."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.uploads.upload import TaskTry
-from cluster.books import Account, summary
-from cluster.gate import Gate
 from cluster.local import IMPATIENT, ROOT, Cluster
-from demo.api import FINISHED, DemoError
-from demo.files import FileServer
+from cluster.reconciliation import Reconciliation, summary
+from cluster.tcp_proxy import TcpProxy
+from tests.support.airflow_api import FINISHED, DemoError
+from tests.support.file_server import FileServer
 
 DAG_ID = "soak"
 # As often as all the faults together, nothing goes wrong at the sandbox.
@@ -48,7 +48,7 @@ class Soak:
     :param s3: what stands in front of the cluster's S3.
     """
 
-    def __init__(self, cluster: Cluster, s3: Gate, hosted: Path, url: str, seed: int, say: Say) -> None:
+    def __init__(self, cluster: Cluster, s3: TcpProxy, hosted: Path, url: str, seed: int, say: Say) -> None:
         self.cluster = cluster
         self.s3 = s3
         self._hosted = hosted
@@ -58,8 +58,8 @@ class Soak:
         self._words = Settings.load().statuses
         self._faults: dict[str, Fault | None] = {}
 
-    def run(self, uploads: int) -> list[Account]:
-        """Upload, break things meanwhile, and return the books when all is over.
+    def run(self, uploads: int) -> list[Reconciliation]:
+        """Upload, break things meanwhile, and return what each side knows when all is over.
 
         :raises DemoError: it is not over in time.
         """
@@ -73,7 +73,7 @@ class Soak:
             if not self._is_over(run_id):
                 self._break_something()
         self.cluster.wait(self._is_quiet, "the sandbox has sent all of its ping-backs", 120)
-        return self._books(run_id, csvs)
+        return self._reconciled(run_id, csvs)
 
     def _csv(self, number: int) -> str:
         name, fault = f"soak-{number}", self._random.choice(FAULTS)
@@ -120,7 +120,7 @@ class Soak:
         over = fault is Fault.PINGBACK_ONCE or len(pingbacks) > REPEATS
         return bool(pingbacks) and (over or str(pingbacks[-1]).startswith("HTTP 2"))
 
-    def _books(self, run_id: str, csvs: list[str]) -> list[Account]:
+    def _reconciled(self, run_id: str, csvs: list[str]) -> list[Reconciliation]:
         store, taken = open_upload_store("s3://cluster_s3@smartech-uploads/store"), self._sandbox()
         tasks = {task["map_index"]: task for task in self.cluster.tasks(DAG_ID, run_id) if task["task_id"] == "upload"}
         logs = self.cluster.folder / "volumes" / "airflow-logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
@@ -130,7 +130,7 @@ class Soak:
             path = csv.partition("?")[0]
             files = sorted(logs.glob(f"task_id=upload/map_index={number}/*.log"))
             accounts.append(
-                Account(
+                Reconciliation(
                     path=path,
                     fault=self._faults[path],
                     state=tasks[number]["state"] if number in tasks else None,
@@ -149,8 +149,8 @@ def soaking(folder: Path, seed: int, say: Say) -> Iterator[Soak]:
     hosted = folder / "hosted"
     hosted.mkdir()
     with ExitStack() as stack:
-        files, s3 = stack.enter_context(FileServer(hosted)), stack.enter_context(Gate())
-        cluster = Cluster(folder, ROOT / "cluster" / "dags", IMPATIENT, VARIABLES, gates={"s3": s3}, say=say)
+        files, s3 = stack.enter_context(FileServer(hosted)), stack.enter_context(TcpProxy())
+        cluster = Cluster(folder, ROOT / "cluster" / "dags", IMPATIENT, VARIABLES, proxies={"s3": s3}, say=say)
         stack.enter_context(cluster)
         use_s3_of(cluster)
         cluster.wait(lambda: cluster.has_dag(DAG_ID), f"{DAG_ID} is loaded")

@@ -19,10 +19,10 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from demo.api import DemoError
-from demo.contacts import write_contacts, write_warehouse
-from demo.files import FileServer
-from demo.standalone import Airflow
+from tests.support.airflow_api import DemoError
+from tests.support.contacts import write_contacts, write_warehouse
+from tests.support.file_server import FileServer
+from tests.support.standalone_airflow import Airflow
 
 HOSTED_CSV, HOSTED_LIST, CONTACTS = "smartech_hosted_csv", 33, 12_000
 WAREHOUSE_SYNC, WAREHOUSE_LIST, WAREHOUSE = "smartech_warehouse_sync", 34, 120_000

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from airflow_provider_smartech.config.settings import upload_store_url
-from demo.contacts import COLUMNS, write_contacts
+from tests.support.contacts import COLUMNS, write_contacts
 
 STAGING = "my-company-staging"
 HOSTED_CSV = "contacts.csv"

@@ -31,9 +31,9 @@ from airflow_provider_smartech.config.upload_store import configured_upload_stor
 from airflow_provider_smartech.hooks import SmartechHook  # noqa: E402
 from airflow_provider_smartech.sandbox import SandboxServer  # noqa: E402
 from airflow_provider_smartech.uploads.store import UploadStore  # noqa: E402
-from demo.files import FileServer  # noqa: E402
-from tests.postgres import PostgresServer  # noqa: E402
-from tests.servers import ReceiverServer  # noqa: E402
+from tests.support.file_server import FileServer  # noqa: E402
+from tests.support.postgres import PostgresServer  # noqa: E402
+from tests.support.servers import ReceiverServer  # noqa: E402
 
 # Airflow 3.1 imports much at the first connection, and its own imports warn.
 os.environ["AIRFLOW_CONN_FIRST"] = "generic://"

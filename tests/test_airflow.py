@@ -17,10 +17,10 @@ from airflow_provider_smartech.config.connection_form import FIELDS
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.upload import new_upload_id
-from demo.contacts import write_contacts
-from demo.files import FileServer
-from demo.standalone import Airflow
 from tests.conftest import API_KEY
+from tests.support.contacts import write_contacts
+from tests.support.file_server import FileServer
+from tests.support.standalone_airflow import Airflow
 
 pytestmark = pytest.mark.airflow
 

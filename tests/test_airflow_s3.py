@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from demo.standalone import Airflow
 from tests.conftest import API_KEY
-from tests.servers import eventually
+from tests.support.servers import eventually
+from tests.support.standalone_airflow import Airflow
 
 pytestmark = pytest.mark.airflow
 

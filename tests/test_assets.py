@@ -21,9 +21,9 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from demo.contacts import write_contacts
-from demo.files import FileServer
-from tests.tasks import FakeOutletEvents, FakeTaskInstance, context, run
+from tests.support.contacts import write_contacts
+from tests.support.file_server import FileServer
+from tests.support.tasks import FakeOutletEvents, FakeTaskInstance, context, run
 
 
 @pytest.mark.parametrize("uri", ["smartech://us/33", "smartech://US/33/", "SMARTECH://us/0033", "smartech://us//33"])

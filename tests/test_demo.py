@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.servers import eventually
+from tests.support.servers import eventually
 
 pytestmark = pytest.mark.airflow
 

@@ -34,7 +34,7 @@ from airflow_provider_smartech.extracts.base import Extract, Query
 from airflow_provider_smartech.extracts.dbapi import DbApiExtract, cursor_of
 from airflow_provider_smartech.extracts.postgres import CopyExtract
 from airflow_provider_smartech.extracts.query_errors import Shown
-from tests.postgres import PostgresServer
+from tests.support.postgres import PostgresServer
 
 
 class Collected:

@@ -33,9 +33,9 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
-from demo.files import FileServer
 from tests.conftest import API_KEY
-from tests.servers import answering
+from tests.support.file_server import FileServer
+from tests.support.servers import answering
 
 SetConnection = Callable[..., None]
 

@@ -18,8 +18,8 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
-from tests.postgres import PostgresServer
-from tests.tasks import FakeTaskInstance, run
+from tests.support.postgres import PostgresServer
+from tests.support.tasks import FakeTaskInstance, run
 
 pytestmark = pytest.mark.usefixtures("receiver")
 

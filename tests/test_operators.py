@@ -37,10 +37,10 @@ from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.tasks.submission import Submission
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Upload
-from demo.contacts import write_contacts
-from demo.files import FileServer
-from tests.servers import ReceiverServer, eventually
-from tests.tasks import FakeTaskInstance, context, run
+from tests.support.contacts import write_contacts
+from tests.support.file_server import FileServer
+from tests.support.servers import ReceiverServer, eventually
+from tests.support.tasks import FakeTaskInstance, context, run
 
 pytestmark = pytest.mark.usefixtures("receiver")
 

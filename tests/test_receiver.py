@@ -27,7 +27,7 @@ from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
-from tests.servers import ReceiverServer, eventually, eventually_on_loop
+from tests.support.servers import ReceiverServer, eventually, eventually_on_loop
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ import requests
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Record, key_of, new_upload_id
-from demo.contacts import write_contacts
-from demo.files import FileServer
-from demo.processes import free_ports
 from tests.conftest import API_KEY
-from tests.servers import ReceiverServer, answering, eventually
+from tests.support.contacts import write_contacts
+from tests.support.file_server import FileServer
+from tests.support.processes import free_ports
+from tests.support.servers import ReceiverServer, answering, eventually
 
 QUERY = {"type": "contact", "activity": "bulkupload", "apikey": API_KEY}
 

@@ -55,9 +55,9 @@ from airflow_provider_smartech.staging import s3_multipart as multipart
 from airflow_provider_smartech.tasks.submission import Submission, task_try
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from airflow_provider_smartech.uploads.store import UploadStore
-from tests.postgres import PostgresServer
-from tests.servers import eventually
-from tests.tasks import FakeTaskInstance, context, run
+from tests.support.postgres import PostgresServer
+from tests.support.servers import eventually
+from tests.support.tasks import FakeTaskInstance, context, run
 from tests.test_operators import crashing, submitted
 
 pytestmark = pytest.mark.usefixtures("receiver")

@@ -18,8 +18,8 @@ from airflow_provider_smartech.triggers import Poll, SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.folder import Folder
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, Upload, key_of, new_upload_id
-from tests.servers import eventually_on_loop
-from tests.tasks import first_event, rebuilt, run_trigger
+from tests.support.servers import eventually_on_loop
+from tests.support.tasks import first_event, rebuilt, run_trigger
 
 DONE, QUEUED = PingBack(payload={"status": "completed"}), PingBack(payload={"status": "queued"})
 

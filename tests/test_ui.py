@@ -26,12 +26,12 @@ from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import create_app
-from demo.files import FileServer
-from demo.standalone import Airflow
-from tests.auth import SECRET_DAG
-from tests.browser import chromium
 from tests.conftest import API_KEY
-from tests.servers import AppServer
+from tests.support.browser import chromium
+from tests.support.file_server import FileServer
+from tests.support.secret_dag_auth import SECRET_DAG
+from tests.support.servers import AppServer
+from tests.support.standalone_airflow import Airflow
 
 pytestmark = pytest.mark.airflow
 
@@ -299,7 +299,7 @@ def test_without_a_login_there_is_nothing_to_see(airflow: Airflow) -> None:
 @pytest.fixture
 def viewer(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The login of a user who may not see one DAG, by an auth manager that `airflow standalone` would not take."""
-    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.auth.SomeDags")
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.support.secret_dag_auth.SomeDags")
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, check=True)
     token = create_auth_manager().generate_jwt(SimpleAuthManagerUser(username="viewer", role="VIEWER"))

@@ -1,4 +1,4 @@
-"""One cluster for all of these tests: the services of docker-compose.yaml, with gates that can be shut."""
+"""One cluster for all of these tests: the services of docker-compose.yaml, with proxies that can be shut."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 from cluster.compose import read_variables
-from cluster.gate import Gate
 from cluster.local import IMPATIENT, ROOT, Cluster
 from cluster.soak import use_s3_of
-from demo.files import FileServer
+from cluster.tcp_proxy import TcpProxy
+from tests.support.file_server import FileServer
 
 DAGS = [ROOT / "example_dags", ROOT / "cluster" / "dags", Path(__file__).parent / "dags"]
 # Of what comes late, the sandbox is told when to send it.
@@ -30,7 +30,7 @@ VARIABLES = {"SANDBOX_LATE_SECONDS": "600", "SANDBOX_REPEATS": "60", "SANDBOX_RE
 class World:
     """The cluster, and what the tests do with it."""
 
-    def __init__(self, cluster: Cluster, s3: Gate, side_door: Gate, hosted: Path, url: str) -> None:
+    def __init__(self, cluster: Cluster, s3: TcpProxy, side_door: TcpProxy, hosted: Path, url: str) -> None:
         self.cluster = cluster
         self.s3 = s3
         # By the connection smartech_side_door alone, the sandbox is reached through it.
@@ -87,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         shutil.copytree(source, dags, dirs_exist_ok=True)
     with ExitStack() as stack:
         files = stack.enter_context(FileServer(hosted))
-        s3, side_door = stack.enter_context(Gate()), stack.enter_context(Gate())
+        s3, side_door = stack.enter_context(TcpProxy()), stack.enter_context(TcpProxy())
         api_key = read_variables(ROOT / ".env.example")["SANDBOX_API_KEY"]
         connection = {"conn_type": "smartech", "password": api_key, "host": f"http://127.0.0.1:{side_door.port}/apiv2"}
         settings = {"MARKS": str(hosted), "AIRFLOW_CONN_SMARTECH_SIDE_DOOR": json.dumps(connection)}

@@ -1,10 +1,10 @@
-"""A short soak: random faults and kills, and the books balance."""
+"""A short soak: random faults and kills, and all sides agree."""
 
 from __future__ import annotations
 
 import pytest
 
-from cluster.books import summary
+from cluster.reconciliation import summary
 from cluster.soak import Soak
 from tests.cluster.conftest import World
 

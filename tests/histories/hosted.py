@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from demo.files import HandlerServer
+from tests.support.file_server import HandlerServer
 
 
 class HostedByToken(HandlerServer):

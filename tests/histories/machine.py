@@ -20,7 +20,7 @@ from airflow_provider_smartech.uploads.upload import TaskTry
 from tests.histories import promises
 from tests.histories.pingbacks import KINDS, Kind, message
 from tests.histories.world import BUCKET, IDCS, VERSIONS, Taken, Trouble, Try, World
-from tests.tasks import FakeTaskInstance, context
+from tests.support.tasks import FakeTaskInstance, context
 
 ANSWERS = (
     *(Fault.ERROR_500, Fault.HTML, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.NO_REQUESTID, Fault.INVALID_KEY),

@@ -40,8 +40,8 @@ from airflow_provider_smartech.uploads.upload import State, Upload, key_of
 from tests.histories.files import Crash, FlakyFiles
 from tests.histories.hosted import HostedByToken
 from tests.histories.pingbacks import message
-from tests.servers import ReceiverServer
-from tests.tasks import FakeTaskInstance, context, rebuilt, run_trigger
+from tests.support.servers import ReceiverServer
+from tests.support.tasks import FakeTaskInstance, context, rebuilt, run_trigger
 
 ROWS = 3
 VERSIONS = ("v1", "v2")

@@ -1,4 +1,4 @@
-"""The books of a soak do not balance by themselves: each thing that must not happen is a difference."""
+"""Each thing that must not happen in a soak is a difference between what the sides know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_smartech.uploads.upload import (
     key_of,
     new_upload_id,
 )
-from cluster.books import WARNING, Account
+from cluster.reconciliation import WARNING, Reconciliation
 
 TASK = TaskTry(dag_id="soak", run_id="r", task_id="upload", try_number=1, max_tries=1)
 
@@ -36,7 +36,7 @@ def taken(requestid: str, state: str = "completed", accepted: int = 1) -> dict[s
 
 def differences(state: str | None, uploads: list[Upload], found: list[dict[str, Any]], log: str = "") -> list[str]:
     words = Settings.load().statuses
-    account = Account(
+    account = Reconciliation(
         path="https://x/1.csv", fault=None, state=state, log=log, uploads=uploads, taken=found, words=words
     )
     return list(account.differences())

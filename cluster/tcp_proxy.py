@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 SECONDS = 10.0
 
 
-class Gate:
+class TcpProxy:
     """Listens on a free port of loopback, ``port``, and leads to another one; a context manager."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Gate:
         """Let connections through."""
         if self._listener.fileno() < 0:
             self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
-        self._thread = threading.Thread(target=self._serve, args=(self._listener,), name="gate")
+        self._thread = threading.Thread(target=self._serve, args=(self._listener,), name="proxy")
         self._thread.start()
 
     def shut(self) -> None:
@@ -51,7 +51,7 @@ class Gate:
         finally:
             self.open()
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> TcpProxy:
         self.open()
         return self
 

@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: a stand-in of S3, and a voice."""
+"""The stand-in of S3 that the benchmarks write to."""
 
 from __future__ import annotations
 
@@ -6,23 +6,15 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from bench.ways import s3_client
-from demo.processes import free_ports
-from tests.servers import eventually
-
-_began = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Tell how far it is."""
-    print(f"[{time.monotonic() - _began:6.1f} s] {text}", flush=True)
+from bench.pipelines import s3_client
+from tests.support.processes import free_ports
+from tests.support.servers import eventually
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from demo.api import AirflowApi, DemoError
-from demo.processes import end, family, free_ports
+from tests.support.airflow_api import AirflowApi, DemoError
+from tests.support.processes import end, family, free_ports
 
 START_SECONDS = 180.0
 

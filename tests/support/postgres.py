@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg2
 
-from demo.processes import free_ports
+from tests.support.processes import free_ports
 
 START_SECONDS = 60.0
 # Nothing here outlives the server, so no disk has to be waited for.

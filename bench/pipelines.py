@@ -1,6 +1,6 @@
-"""The ways from PostgreSQL to S3. Each runs in a process of its own: ``python -m bench.ways <way> <table>``.
+"""The pipelines from PostgreSQL to S3. Each runs in a process of its own: ``python -m bench.pipelines <pipeline> <table>``.
 
-Prints a JSON object with the wall time and the CPU time of the way itself in seconds, without imports, and the peak
+Prints a JSON object with the wall time and the CPU time of the pipeline itself in seconds, without imports, and the peak
 memory of the whole process in MB.
 """
 
@@ -22,7 +22,7 @@ import boto3
 
 from airflow_provider_smartech.extracts.postgres import CopyExtract
 from airflow_provider_smartech.transfers import SqlToSmartechOperator
-from tests.tasks import FakeTaskInstance, context
+from tests.support.tasks import FakeTaskInstance, context
 
 BUCKET = "bench"
 WARM_UP = "contacts_10"
@@ -98,7 +98,7 @@ def _sql_to_s3(table: str, frames: Any) -> None:
 
 
 class BareFile:
-    """The least that takes COPY's rows to parts of an object, two of them under way at once."""
+    """The least that takes COPY's rows to parts of an object, two of them under pipeline at once."""
 
     def __init__(self) -> None:
         self.client = s3_client()
@@ -167,13 +167,13 @@ def copy_to_nowhere(table: str) -> None:
 
 
 def _psycopg2() -> Any:
-    # Imported late, as by Airflow's hooks: a way's memory is not to hold the drivers of the others.
+    # Imported late, as by Airflow's hooks: a pipeline's memory is not to hold the drivers of the others.
     import psycopg2
 
     return psycopg2.connect(os.environ["BENCH_URI"])
 
 
-WAYS: list[Callable[[str], None]] = [
+PIPELINES: list[Callable[[str], None]] = [
     copy_to_nowhere,
     raw_upload,
     bare_psycopg2,
@@ -188,7 +188,7 @@ WAYS: list[Callable[[str], None]] = [
 
 
 def query(table: str) -> str:
-    """Return what all ways ask for."""
+    """Return what all pipelines ask for."""
     return f"SELECT * FROM {table}"
 
 
@@ -199,12 +199,12 @@ def s3_client() -> Any:
 
 
 def main() -> None:
-    """Run one way and print what it took."""
-    way = next(way for way in WAYS if way.__name__ == sys.argv[1])
+    """Run one pipeline and print what it took."""
+    pipeline = next(pipeline for pipeline in PIPELINES if pipeline.__name__ == sys.argv[1])
     # Imports and first connections are made here, and are not measured.
-    way(WARM_UP)
+    pipeline(WARM_UP)
     began, cpu = time.perf_counter(), time.process_time()
-    way(sys.argv[2])
+    pipeline(sys.argv[2])
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak}))

@@ -1,4 +1,4 @@
-"""The books of many uploads: what the sandbox took, what the store holds and what Airflow says must agree."""
+"""What the sandbox took, what the store holds and what Airflow says of many uploads must agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WARNING = "Submitting it again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class Reconciliation:
     """One CSV: its task's ``state`` and ``log``, the store's ``uploads`` in their order, and what the sandbox took.
 
     ``fault`` is what the sandbox did wrong, if it did.
@@ -76,7 +76,7 @@ class Account:
         return [found for found in self.taken if found["requestid"] in named]
 
 
-def summary(accounts: Sequence[Account]) -> str:
+def summary(accounts: Sequence[Reconciliation]) -> str:
     """Return what became of the uploads, in one line."""
     tasks = Counter(str(account.state) for account in accounts)
     records = Counter(account._state(upload).value for account in accounts for upload in account.uploads)

@@ -1,0 +1,1 @@
+"""What the tests, the demo, the cluster and the benchmarks share."""
