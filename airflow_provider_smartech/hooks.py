@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
+
+
+__all__ = ["SmartechHook", "purge_uploads"]
 
 
 class SmartechHook(BaseHook):
@@ -175,3 +179,22 @@ class SmartechHook(BaseHook):
         from airflow_provider_smartech.api.client import ask
 
         return ask(self.account, form, secrets, self.connect_timeout, self.read_timeout)
+
+
+def purge_uploads(older_than: timedelta) -> int:
+    """Remove all that the upload store holds of uploads that were recorded longer ago, and return their number.
+
+    For a task that tidies up now and then, as ``airflow smartech purge`` does by hand. A task that is cleared
+    afterwards uploads anew.
+
+    :raises ValueError: it is less than a day: such uploads may be under way.
+    :raises UploadStoreError: the store cannot be read or written.
+    """
+    # Here, because DAG files import this module.
+    from airflow_provider_smartech.config.upload_store import configured_upload_store
+
+    if older_than < timedelta(days=1):
+        raise ValueError(
+            f"older_than must be a day or more, because younger uploads may be under way; got {older_than}"
+        )
+    return configured_upload_store().purge(datetime.now(UTC) - older_than)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.tasks.wait import Wait
     from airflow_provider_smartech.uploads.upload import Upload
 
+__all__ = ["SmartechBaseOperator", "SmartechBulkUploadOperator"]
+
 log = logging.getLogger(__name__)
 
 # The XCom that names the uploads that a deferred task waits for, by their keys in the upload store.

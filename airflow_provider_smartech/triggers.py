@@ -24,6 +24,8 @@ from airflow_provider_smartech.uploads.upload import Upload
 # Seconds that every triggerer has for seeing news, before one of them removes it.
 SWEEP_AFTER_SECONDS = 120.0
 
+__all__ = ["SmartechBulkUploadTrigger"]
+
 log = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,12 +139,25 @@ def test_every_message_under_troubleshooting_is_one_that_the_code_has() -> None:
     assert [message for message in messages if message not in source] == []
 
 
-def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
+def test_the_map_of_the_code_names_every_wing_and_module_and_no_other() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A map of the code")[2]
-    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
-    listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row)}
-    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert listed == {name for name in modules if not name.startswith("_")}
+    listed = set()
+    for wings, modules in re.findall(r"^\| \d \| (.*?) \| (.*) \|$", table, re.MULTILINE):
+        for wing in re.findall(r"`(\w+/?)`", wings):
+            names = re.findall(r"`(\w+)`", modules) if wing.endswith("/") else [""]
+            listed |= {f"{wing}{name}" for name in names}
+    modules = {str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py")}
+    assert listed == {name for name in modules if not name.rpartition("/")[2].startswith("_")}
+
+
+def test_the_floors_of_the_map_are_the_layers_that_the_linter_knows() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A map of the code")[2]
+    floors: dict[str, set[str]] = {}
+    for floor, wings in re.findall(r"^\| (\d) \| (.*?) \|", table, re.MULTILINE):
+        floors.setdefault(floor, set()).update(re.findall(r"`(\w+)/?`", wings))
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = [set(layer.split(" | ")) - {"__main__"} for layer in linter["contracts"][0]["layers"]]
+    assert [floors[floor] for floor in sorted(floors)] == layers
 
 
 def test_the_changes_name_this_version() -> None:
