@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_smartech``: what ``airflow smartech`` does where Airflow is 3.2 or newer."""
+"""``python -m airflow_provider_smartech``: the same as ``airflow smartech`` on Airflow 3.2 or newer."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Where this provider depends on Airflow's versions: the errors that it must know, and what it uses unofficially."""
+"""The dependencies on Airflow's version: the base errors, and what is used outside Airflow's public interface."""
 
 from __future__ import annotations
 
 try:
     from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 except ModuleNotFoundError:
-    # The receiver and the upload store need no Airflow.
+    # The receiver and the upload store do not need Airflow.
     class AirflowException(Exception):  # type: ignore[no-redef]
-        """The root of the errors where Airflow is not installed."""
+        """The root of the errors if Airflow is not installed."""
 
     class AirflowFailException(AirflowException):  # type: ignore[no-redef]
-        """An error that no retry can help, where Airflow is not installed."""
+        """An error that a retry cannot fix, if Airflow is not installed."""
 
 
 __all__ = ["UNOFFICIAL", "AirflowException", "AirflowFailException"]
@@ -37,8 +37,8 @@ UNOFFICIAL = {
     "airflow.sdk.exceptions": {"AirflowRuntimeError", "ErrorType"},
     "airflow.sdk.log": {"mask_secret"},
 }
-"""What is no part of Airflow's public interface and is used all the same, by module.
+"""Names that are used but are not part of Airflow's public interface, by module.
 
-All of it was tried on Airflow 3.1.8, 3.2.2 and 3.3.2, on which the tests run. So was the environment variable
+All of them were tested on Airflow 3.1.8, 3.2.2 and 3.3.2, on which the tests run. So was the environment variable
 ``_AIRFLOW_PROCESS_CONTEXT=server``, which lets a process outside a task find connections in Airflow's database.
 """

@@ -1,35 +1,35 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of this provider, as one tree.
 
 ::
 
     SmartechError
-    ├── SmartechTerminalError            trying again cannot help: Airflow fails the task without its retries
+    ├── SmartechTerminalError            a retry cannot help: Airflow fails the task without its retries
     │   ├── SmartechInvalidParameter     a parameter of the call is wrong; nothing was sent
     │   ├── SmartechConfigurationError   the connection or [smartech] is wrong; nothing was sent
-    │   ├── ContactsRefused              the file or query is not what Smartech can load; nothing was sent
+    │   ├── ContactsRefused              the file or the query's rows cannot be loaded; nothing was sent
     │   │   ├── ContactsWithoutKey       rows without a primary key
     │   │   └── ContactsEmpty            no rows
-    │   ├── SmartechRefused           *  Smartech said no; nothing was loaded
-    │   ├── UploadUnknown                no record of such an upload in the upload store
+    │   ├── SmartechRefused           *  Smartech refused the upload; nothing was loaded
+    │   ├── UploadUnknown                the upload store has no record of the upload
     │   ├── UploadAmbiguous              several uploads have that requestid
     │   ├── UploadNotTracked             the upload was sent without this provider's callback
-    │   ├── UploadStatusUnrecognised  +  the ping-back says something that nobody recognises
+    │   ├── UploadStatusUnrecognised  +  the ping-back has a status that is not recognised
     │   ├── UploadRowsRejected        +  no row was accepted, or too many were rejected
     │   └── UploadTimeout                no ping-back in time
     └── SmartechRetryableError           Airflow's task retries may try again
-        ├── SmartechNotReached        *  the request was never sent
+        ├── SmartechNotReached        *  could not connect; the request was not sent
         ├── SmartechThrottled         *  HTTP 429; nothing was loaded
-        ├── SmartechOutcomeUnknown    *  sent, but no clear answer: the upload may be under way
-        ├── ContactsQueryFailed          the database stopped the query
-        ├── ContactsStorageError         S3 does not keep or show the file
+        ├── SmartechOutcomeUnknown    *  sent, but no clear answer: the upload may be running
+        ├── ContactsQueryFailed          the database aborted the query
+        ├── ContactsStorageError         an S3 request for the file failed
         ├── TaskKilled                   the task was killed while it streamed a query
         ├── UploadStoreError             the upload store cannot be read or written
         │   └── UploadRecordUnreadable   one upload's files are damaged
         ├── UploadFailed              +  the ping-back says that the upload failed
-        └── WaitBroken                   the trigger came back with something else than an answer
+        └── WaitBroken                   the trigger returned no usable event
 
-    * also a SmartechRequestError, with what Smartech answered
-    + also an UploadNotCompleted, with what the ping-backs say
+    * also a SmartechRequestError, with Smartech's answer
+    + also an UploadNotCompleted, with the ping-backs
 
 No message, attribute or chained exception holds the API key, a callback URL or the query of a signed link.
 """
@@ -49,7 +49,7 @@ class SmartechError(AirflowException):
 
 
 class SmartechTerminalError(SmartechError, AirflowFailException):
-    """Trying again without a change cannot help, so Airflow does not spend the task's retries on it."""
+    """A retry without a change cannot help, so Airflow fails the task without its retries."""
 
 
 class SmartechRetryableError(SmartechError):
@@ -74,11 +74,11 @@ class SmartechConfigurationError(SmartechTerminalError):
 class ContactsRefused(SmartechTerminalError):
     """The contacts cannot be uploaded as they are; nothing was sent.
 
-    ``source`` says which contacts: an ``s3://`` URL or a query.
+    ``source`` is where the contacts are: an ``s3://`` URL or a query.
     """
 
     def __init__(self, source: str, reason: str) -> None:
-        super().__init__(f"The contacts of {source} are not uploaded: {reason}")
+        super().__init__(f"The contacts from {source} were not uploaded: {reason}")
         self.source = source
 
 
@@ -88,7 +88,7 @@ class ContactsWithoutKey(ContactsRefused):
     def __init__(self, source: str, primary_key: str, missing: int, rows: int) -> None:
         super().__init__(
             source,
-            f"{missing:,} of {rows:,} rows have a NULL or blank {primary_key}. Mend the query, or set "
+            f"{missing:,} of {rows:,} rows have a NULL or blank {primary_key}. Fix the query, or set "
             "on_missing_key='skip' to leave them out.",
         )
         self.primary_key = primary_key
@@ -100,31 +100,31 @@ class ContactsEmpty(ContactsRefused):
     """There are no rows to upload."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(source, "there are none. Set on_empty='skip' if that may happen.")
+        super().__init__(source, "there are no rows. Set on_empty='skip' if this is expected.")
 
 
 class ContactsQueryFailed(SmartechRetryableError):
-    """The database broke the query off with an error whose text may hold contact data, so it is not shown.
+    """The database aborted the query. The error text may contain contact data, so it is not shown.
 
-    ``error`` is the type of the driver's exception, ``sqlstate`` the database's code where there is one.
+    ``error`` is the type of the driver's exception, ``sqlstate`` the database's code, if there is one.
     """
 
     def __init__(self, error: str, sqlstate: str | None) -> None:
         code = f", SQLSTATE {sqlstate}" if sqlstate else ""
         super().__init__(
-            f"The database broke the query off ({error}{code}); nothing was sent. Its message is not shown, because it "
-            "may hold contact data: run the query by hand to see it."
+            f"The database aborted the query ({error}{code}); nothing was sent. Its message is not shown, because it "
+            "may contain contact data: run the query manually to see it."
         )
         self.error = error
         self.sqlstate = sqlstate
 
 
 class ContactsStorageError(SmartechRetryableError):
-    """S3 does not keep or show the file as it should. ``url`` is its ``s3://`` URL, ``code`` S3's own word."""
+    """An S3 request for the file failed. ``url`` is the file's ``s3://`` URL, ``code`` S3's error code."""
 
     def __init__(self, url: str, code: str) -> None:
         super().__init__(
-            f"S3 does not do its part for {url} ({code}); nothing was sent. Check the AWS connection, its permissions "
+            f"S3 request failed for {url} ({code}); nothing was sent. Check the AWS connection, its permissions "
             "and the bucket."
         )
         self.url = url
@@ -136,10 +136,10 @@ class TaskKilled(SmartechRetryableError):
 
 
 class SmartechRequestError(SmartechError):
-    """The request did not end in an upload that Smartech accepted.
+    """The request did not lead to an accepted upload.
 
-    ``http_status`` is the HTTP status, ``result`` the API's own word, ``body`` the first 500 characters of
-    the answer with secrets replaced; each is None where there was none.
+    ``http_status`` is the HTTP status, ``result`` the answer's field ``result``, ``body`` the first 500 characters of
+    the answer with secrets replaced; each is None if there was none.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class SmartechRequestError(SmartechError):
 
 
 class SmartechRefused(SmartechRequestError, SmartechTerminalError):
-    """Smartech answered clearly that it does not take the upload; nothing was loaded."""
+    """Smartech clearly refused the upload; nothing was loaded."""
 
 
 class SmartechThrottled(SmartechRequestError, SmartechRetryableError):
@@ -166,11 +166,11 @@ class SmartechThrottled(SmartechRequestError, SmartechRetryableError):
 
 
 class SmartechNotReached(SmartechRequestError, SmartechRetryableError):
-    """No connection came about, so the request was never sent; sending it again is safe."""
+    """Could not connect to Smartech, so the request was not sent; sending it again is safe."""
 
 
 class SmartechOutcomeUnknown(SmartechRequestError, SmartechRetryableError):
-    """The request was sent, but no clear answer came: Smartech may be loading the file, or not."""
+    """The request was sent, but no clear answer came: Smartech may or may not load the file."""
 
 
 class UploadStoreError(SmartechRetryableError):
@@ -178,18 +178,18 @@ class UploadStoreError(SmartechRetryableError):
 
 
 class UploadRecordUnreadable(UploadStoreError):
-    """The files of one upload are damaged or not of this provider's making. ``key`` names the upload."""
+    """The files of one upload are damaged or were not written by this provider. ``key`` names the upload."""
 
     def __init__(self, key: str, file: str, reason: str) -> None:
         super().__init__(
             f"Upload {key}: {file} in the upload store cannot be read ({reason}). "
-            "Look at the file, and restore or remove it."
+            "Check the file, then restore or remove it."
         )
         self.key = key
 
 
 class UploadUnknown(SmartechTerminalError):
-    """The upload store holds no record of the upload. ``requestid`` names it."""
+    """The upload store has no record of the upload. ``requestid`` names it."""
 
     def __init__(self, requestid: str, store: str) -> None:
         super().__init__(
@@ -201,16 +201,16 @@ class UploadUnknown(SmartechTerminalError):
 
 
 class UploadAmbiguous(SmartechTerminalError):
-    """Several uploads have this requestid, for instance of two accounts. ``requestid`` names it, ``keys`` the uploads.
+    """Several uploads have this ``requestid``, for example in two accounts. ``keys`` are the uploads' keys.
 
-    ``described`` says of each what tells it from the others.
+    ``described`` has, for each key, what distinguishes the upload from the others.
     """
 
     def __init__(self, requestid: str, described: dict[str, str]) -> None:
         listed = "; ".join(f"{key} ({what})" for key, what in described.items())
         super().__init__(
-            f"Requestid {requestid!r} fits {len(described)} uploads: {listed}. Give the sensor smartech_conn_id, the "
-            "connection of the account that is meant, or one of these keys in place of the requestid."
+            f"Requestid {requestid!r} matches {len(described)} uploads: {listed}. Give the sensor smartech_conn_id, "
+            "the connection of the right account, or one of these keys instead of the requestid."
         )
         self.requestid = requestid
         self.keys = list(described)
@@ -221,14 +221,14 @@ class UploadNotTracked(SmartechTerminalError):
 
     def __init__(self, requestid: str) -> None:
         super().__init__(
-            f"Upload {requestid} was sent without this provider's callback, so no ping-back can reach it here and "
-            "waiting would never end. Leave the operator's `callback` unset and set [smartech] callback_base_url."
+            f"Upload {requestid} was sent without this provider's callback, so no ping-back can arrive here and "
+            "the wait would never end. Leave the operator's `callback` unset and set [smartech] callback_base_url."
         )
         self.requestid = requestid
 
 
 class UploadNotCompleted(SmartechError):
-    """The upload has ended, and not as complete.
+    """The upload has ended without completing.
 
     ``requestid`` names the upload, ``file`` the file that was sent; ``payloads`` are the ping-backs that ended it, as
     received (JSON values).
@@ -248,31 +248,32 @@ class UploadNotCompleted(SmartechError):
 class UploadFailed(UploadNotCompleted, SmartechRetryableError):
     """Smartech's ping-back says that the upload failed."""
 
-    what_happened = "failed, as Smartech's ping-back says"
-    what_to_do = "Mend what it names and clear the task that submitted the file."
+    what_happened = "failed according to Smartech's ping-back"
+    what_to_do = "Fix the problem that it names and clear the task that submitted the file."
 
 
 class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
-    """A ping-back came whose status nobody recognises, or that contradicts itself; it is never taken for success."""
+    """A ping-back has an unrecognised status or contradicts itself; it never counts as success."""
 
     what_happened = "ended with a status that is not recognised"
     what_to_do = (
-        "Look in the Smartech panel whether the contacts arrived. If a word of it means success, failure or progress, "
-        "add it to completed_words, failed_words or progress_words in [smartech]. If it only repeats the answer to the "
-        "request (result: Success), and your account's ping-backs look like that, set echo_completes there. A good "
-        "word beside an error or another upload's requestid is not taken for success."
+        "Check in the Smartech panel whether the contacts were loaded. If a word in the ping-back means success, "
+        "failure or progress, add it to completed_words, failed_words or progress_words in [smartech]. If the "
+        "ping-back only repeats the answer to the request (result: Success), and your account's ping-backs look like "
+        "that, set echo_completes there. A success word next to an error or to another upload's requestid does not "
+        "count as success."
     )
 
 
 class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
     """The upload completed, but Smartech accepted none of its rows, or rejected more than ``max_rejected``.
 
-    ``accepted`` and ``rejected`` are the numbers of rows, None where nobody has said.
+    ``accepted`` and ``rejected`` are the numbers of rows, None if not known.
     """
 
     what_to_do = (
-        "See in the Smartech panel why, mend the contacts and clear the task that submitted them: it uploads anew. If "
-        "so many may be rejected, raise max_rejected before."
+        "Find the reason in the Smartech panel, fix the contacts and clear the task that submitted them: it uploads "
+        "them again. If this number of rejected rows is acceptable, raise max_rejected first."
     )
 
     def __init__(
@@ -285,17 +286,17 @@ class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
 
 
 class UploadTimeout(SmartechTerminalError):
-    """No ping-back ended the upload in time. Another try would send it again, so Airflow makes none.
+    """No ping-back ended the upload in time. A retry would send it again, so Airflow makes none.
 
     ``requestid`` names the upload, ``submitted_at`` is when it was recorded (UTC), ``timeout`` in seconds.
     """
 
     def __init__(self, requestid: str, submitted_at: datetime, timeout: float, pingbacks: int) -> None:
-        came = "no ping-back came" if not pingbacks else f"{pingbacks} ping-back(s) came, but none that ends it"
+        came = "no ping-back came" if not pingbacks else f"{pingbacks} ping-back(s) came, but none of them ends it"
         super().__init__(
             f"Upload {requestid}, submitted at {submitted_at:%Y-%m-%d %H:%M:%S} UTC: {came} within {timeout:.0f} "
             "seconds. Check that Smartech can reach [smartech] callback_base_url from the internet (its /health "
-            "answers JSON), that the receiver and this task use the same [smartech] upload_store, and in the "
+            "answers JSON) and that the receiver and this task use the same [smartech] upload_store. Check in the "
             "Smartech panel whether the upload is still running. There is no retry: clearing the task that submitted "
             "it sends it again, unless its ping-back has come by then."
         )
@@ -305,4 +306,4 @@ class UploadTimeout(SmartechTerminalError):
 
 
 class WaitBroken(SmartechRetryableError):
-    """A deferred wait came back without an answer; the upload itself may be well."""
+    """A deferred wait ended without a result; the upload itself may have succeeded."""

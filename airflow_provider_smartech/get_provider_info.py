@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider: its connection type, its settings and its modules."""
+"""The information about this provider for Airflow: its connection type, its settings and its modules."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _modules(kind: str) -> list[dict[str, Any]]:
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description in the form of Airflow's ``provider_info.schema.json``.
 
-    The plugin is not named here but by an entry point of its own: Airflow loads such a plugin at its default
-    settings, and one that is declared in both places is an import error.
+    The plugin is not listed here. It has its own entry point, because Airflow loads such plugins with its default
+    settings; a plugin that is declared in both places causes an import error.
     """
     return {
         "package-name": "airflow-provider-smartech",
@@ -66,7 +66,7 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["airflow_provider_smartech.cli.definition.get_smartech_cli_commands"],
         "config": {
             "smartech": {
-                "description": "Netcore Smartech: how completed uploads become known.",
+                "description": "Netcore Smartech: how the completion of uploads is detected.",
                 "options": OPTIONS,
             }
         },

@@ -43,8 +43,8 @@ class SmartechHook(BaseHook):
 
     The connection (type ``smartech``) holds the API key as its password. Its extra ``idc`` (``us``, the
     default, ``in`` or ``eu``) chooses Smartech's data centre; its host, a full base URL, overrides that. Its extra
-    ``account`` is a name that tells the account from others; ``listid`` and ``notifyemail`` are for uploads that name
-    none.
+    ``account`` is a name that distinguishes the account from others; ``listid`` and ``notifyemail`` are defaults for
+    uploads without their own.
 
     :param smartech_conn_id: the id of the Airflow connection.
     """
@@ -55,11 +55,11 @@ class SmartechHook(BaseHook):
     hook_name = "Netcore Smartech"
 
     connect_timeout: float = 10.0
-    """Seconds for reaching Smartech."""
+    """Seconds to connect to Smartech."""
     read_timeout: float = 60.0
-    """Seconds for Smartech's whole answer."""
+    """Seconds to read Smartech's whole answer."""
     attempts: int = 3
-    """How often at most a request is tried while none could be sent."""
+    """Maximum number of tries of a request that could not be sent."""
     retry_wait: float = 10.0
     """The longest pause, in seconds, between two such tries."""
 
@@ -69,12 +69,12 @@ class SmartechHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields to Airflow 3.1; newer ones read the provider info."""
+        """Return the form's extra fields for Airflow 3.1; newer versions read the provider info."""
         return connection_form.widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what the form does with the standard fields, to Airflow 3.1; newer ones read the provider info."""
+        """Return how the form shows the standard fields, for Airflow 3.1; newer versions read the provider info."""
         return connection_form.field_behaviour()
 
     def bulk_upload(
@@ -86,23 +86,24 @@ class SmartechHook(BaseHook):
     ) -> str:
         """Submit one hosted CSV and return the ``requestid`` under which Smartech loads it in the background.
 
-        Based on Smartech's page "Add Bulk Contact". A request that could not be sent is tried again; one that
-        was sent never is.
+        Based on Smartech's page "Add Bulk Contact". A request that could not be sent is tried again; a
+        request that was sent is never sent again.
 
         :param path: absolute http(s) URL of the CSV; Smartech fetches it later, so a signed link must stay valid
             for hours.
-        :param listid: number of the list to add the contacts to; the connection's own by default.
-        :param notifyemail: e-mail address that Smartech notifies at completion; the connection's own by default.
+        :param listid: number of the list to add the contacts to; the connection's ``listid`` by default.
+        :param notifyemail: e-mail address that Smartech notifies at completion; the connection's ``notifyemail`` by
+            default.
         :param callback: URL that Smartech calls by POST with the status of the upload.
         :raises SmartechInvalidParameter: a parameter is wrong; nothing was sent.
         :raises SmartechConfigurationError: the connection is wrong; nothing was sent.
-        :raises SmartechRefused: Smartech said no.
-        :raises SmartechThrottled: Smartech said "not now".
-        :raises SmartechNotReached: no try reached Smartech.
+        :raises SmartechRefused: Smartech refused the upload.
+        :raises SmartechThrottled: Smartech asked to try later (HTTP 429).
+        :raises SmartechNotReached: Smartech could not be reached.
         :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
         """
         parameters = self.parameters(path, listid, notifyemail, callback)
-        # Before it is sent: afterwards nothing may keep the requestid from the caller.
+        # Before the request is sent: after that, no error may keep the requestid from the caller.
         lineage.collect(self, str(parameters.path), self.account, parameters.listid)
         return self.submit(parameters)
 
@@ -113,7 +114,7 @@ class SmartechHook(BaseHook):
         notifyemail: str | None = None,
         callback: str | SecretStr | None = None,
     ) -> BulkUploadParameters:
-        """Return an upload's parameters, checked, with the connection's list and e-mail address where none is given.
+        """Check and return an upload's parameters, with the connection's list and e-mail address as defaults.
 
         :raises SmartechInvalidParameter: a parameter is wrong.
         :raises SmartechConfigurationError: the connection is wrong.
@@ -126,7 +127,7 @@ class SmartechHook(BaseHook):
         )
 
     def submit(self, parameters: BulkUploadParameters) -> str:
-        """Do what ``bulk_upload`` does, for parameters that are checked and complete."""
+        """Do the same as ``bulk_upload``, for checked and complete parameters."""
         mask(parameters.secrets())
         secrets = [parameters.notifyemail or "", *parameters.secrets()]
         retrying = Retrying(
@@ -143,22 +144,22 @@ class SmartechHook(BaseHook):
         _ = self.account
 
     def test_connection(self) -> tuple[bool, str]:
-        """See whether Smartech is reached and refuses the API key: what Airflow's test button shows.
+        """Check whether Smartech can be reached and refuses the API key, for Airflow's test button.
 
-        There is no call for that, so it asks for an upload without a file: that can load nothing. Only a refused key
-        can be told for sure; that another answer means a good key is likely, but nowhere documented.
+        Smartech has no call for this, so the request is an upload without a file, which cannot load anything. Only a
+        refused key is certain. Any other answer probably means a valid key, but this is not documented.
         """
         try:
             host = urlsplit(self.account.url).hostname or ""
             return self._ask({}, []).judge_api_key(host)
         except SmartechOutcomeUnknown:
-            return False, f"{host} was asked, but no answer came; whether the API key is right is not known."
+            return False, f"{host} did not answer; it is not known whether the API key is right."
         except SmartechError as error:
             return False, str(error)
 
     @cached_property
     def account(self) -> Account:
-        """What the connection says.
+        """The account that the connection describes.
 
         :raises SmartechConfigurationError: the connection is missing or wrong.
         """
@@ -166,7 +167,7 @@ class SmartechHook(BaseHook):
             connection = self.get_connection(self.smartech_conn_id)
         except AirflowNotFoundException as error:
             raise SmartechConfigurationError(
-                f"There is no connection {self.smartech_conn_id!r}. Make one of the type smartech, with the API key as "
+                f"There is no connection {self.smartech_conn_id!r}. Create one of type smartech, with the API key as "
                 "its password."
             ) from error
         mask([connection.password or ""])
@@ -175,26 +176,26 @@ class SmartechHook(BaseHook):
         )
 
     def _ask(self, form: Mapping[str, str], secrets: Sequence[str]) -> Response:
-        # Here, because DAG files import this module, and never ask.
+        # Imported here: DAG files import this module but send no requests.
         from airflow_provider_smartech.api.client import ask
 
         return ask(self.account, form, secrets, self.connect_timeout, self.read_timeout)
 
 
 def purge_uploads(older_than: timedelta) -> int:
-    """Remove all that the upload store holds of uploads that were recorded longer ago, and return their number.
+    """Remove uploads that were recorded longer ago from the upload store, and return their number.
 
-    For a task that tidies up now and then, as ``airflow smartech purge`` does by hand. A task that is cleared
-    afterwards uploads anew.
+    For a regular clean-up task; ``airflow smartech purge`` does the same from the command line. A task that is cleared
+    afterwards uploads again.
 
-    :raises ValueError: it is less than a day: such uploads may be under way.
+    :raises ValueError: it is less than a day: such uploads may still be running.
     :raises UploadStoreError: the store cannot be read or written.
     """
-    # Here, because DAG files import this module.
+    # Imported here, because DAG files import this module.
     from airflow_provider_smartech.config.upload_store import configured_upload_store
 
     if older_than < timedelta(days=1):
         raise ValueError(
-            f"older_than must be a day or more, because younger uploads may be under way; got {older_than}"
+            f"older_than must be a day or more, because newer uploads may still be running; got {older_than}"
         )
     return configured_upload_store().purge(datetime.now(UTC) - older_than)

@@ -1,4 +1,4 @@
-"""JSON values that strangers send: reading them safely, and making them fit for every writer of JSON."""
+"""Reads JSON from untrusted senders safely, and makes its values acceptable for every JSON writer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from typing import Any
 
 DEEPEST_NESTING = 32
-# A text is taken whole, also one that never ends, so that no bracket in it counts and none is read twice.
+# A string is one token, even without its closing quote: brackets in it do not count, and nothing is read twice.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def read_json(text: str, **parsing: Any) -> Any:
-    """Return the JSON value that somebody sent, read as ``json.loads`` does with these arguments.
+    """Return the JSON value of a text, parsed by ``json.loads`` with these arguments.
 
-    :raises ValueError: it is no JSON, or nested more than 32 deep. Nothing parses that here: what else runs where the
-        stack ends, such as another object's clean-up, would fail.
+    :raises ValueError: it is not JSON, or is nested more than 32 levels deep. Such a text is not parsed at all: at the
+        end of the stack other code, such as another object's clean-up, would fail too.
     """
     depth = 0
     for token in _TOKEN.finditer(text):
@@ -28,9 +28,9 @@ def read_json(text: str, **parsing: Any) -> Any:
 
 
 def storable(value: Any) -> Any:
-    """Return a JSON value as one that every JSON writer takes: no lone surrogates, zeros or infinite numbers."""
+    """Return a JSON value that every JSON writer accepts: no lone surrogates, NULs or non-finite numbers."""
     if isinstance(value, str):
-        # PostgreSQL's JSON has no place for the character 0.
+        # PostgreSQL's JSON cannot store the NUL character.
         return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
@@ -42,9 +42,9 @@ def storable(value: Any) -> Any:
 
 
 def object_of(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of names and values; the values of a repeated name become a list.
+    """Build an object from names and values; the values of a repeated name become a list.
 
-    The last one alone might say success where another does not.
+    The last value alone might mean success while another does not.
     """
     values: dict[str, list[Any]] = {}
     for name, value in pairs:

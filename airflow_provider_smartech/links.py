@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 UPLOADS_PAGE = "smartech-uploads"
-"""Where the uploads page is, below the address of Airflow's UI."""
+"""Path of the uploads page, below the address of Airflow's UI."""
 
 
 def page_url(path: str) -> str:
-    """Return the address of something below the uploads page."""
+    """Return the URL of a path below the uploads page."""
     base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    # A relative one is below Airflow's UI as well.
+    # A relative URL is also below Airflow's UI.
     return f"{base}/{UPLOADS_PAGE}/{path}" if base else f"{UPLOADS_PAGE}/{path}"
 
 
 class SmartechUploadLink(BaseOperatorLink):
-    """Leads from a task that submitted to its upload, or to the list of them where there are several."""
+    """Links a submitting task to its upload, or to the list of its uploads if there are several."""
 
     name = "Smartech upload"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the page about what this task instance submitted."""
-        # Here, as below, because DAG files import this module.
+        """Return the URL of the page about this task instance's uploads."""
+        # Imported here, as below, because DAG files import this module.
         from airflow_provider_smartech.uploads.upload import TaskTry
 
         ids = TaskTry(
@@ -43,29 +43,29 @@ class SmartechUploadLink(BaseOperatorLink):
             try_number=0,
             max_tries=0,
         )
-        # A hash, because Airflow 3.1 decodes an address twice on the way through its login.
+        # A hash, because Airflow 3.1 decodes a URL twice during its login.
         return page_url(f"task/{ids.instance()}")
 
 
 class SmartechAwaitedUploadLink(BaseOperatorLink):
-    """Leads from a task that waits to its upload, or to the first of them where there are several."""
+    """Links a waiting task to its upload, or to the first of its uploads if there are several."""
 
     name = "Smartech upload"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the upload's page; empty where no upload is named."""
+        """Return the URL of the upload's page; empty if there is no requestid."""
         requestid = getattr(operator, "requestid", None)
         first = requestid[0] if isinstance(requestid, list | tuple) and requestid else requestid
         return page_url("requestid?" + urlencode({"requestid": first}, quote_via=quote)) if first else ""
 
 
 class SmartechPanelLink(BaseOperatorLink):
-    """Leads to the account's panel, where the connection names its address."""
+    """Links to the account's panel, if the connection has its URL."""
 
     name = "Smartech panel"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the connection's extra ``panel_url``; empty where there is none."""
+        """Return the connection's extra ``panel_url``; empty if there is none."""
         from airflow_provider_smartech.hooks import SmartechHook
 
         try:

@@ -1,4 +1,4 @@
-"""The operator that submits a hosted CSV of contacts to Smartech, and what all operators that submit share."""
+"""The operator that submits a hosted CSV of contacts to Smartech, and the base class of all submitting operators."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ __all__ = ["SmartechBaseOperator", "SmartechBulkUploadOperator"]
 
 log = logging.getLogger(__name__)
 
-# The XCom that names the uploads that a deferred task waits for, by their keys in the upload store.
+# The XCom with the keys of the uploads that a deferred task waits for.
 WAITS_FOR = "waits_for"
 
 Summaries: TypeAlias = "Sequence[dict[str, Any]] | None"
 
 
 def as_timedelta(value: float | timedelta) -> timedelta:
-    """Return a time that is given in seconds or as a timedelta."""
+    """Return a duration that is given in seconds or as a timedelta."""
     return value if isinstance(value, timedelta) else timedelta(seconds=value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostedFile:
-    """A file that Smartech is to fetch: its ``plain_url``, and what makes the one that is sent, if one is needed.
+    """A file for Smartech to fetch: its ``plain_url``, and ``make_url``, which returns the URL to send if it is needed.
 
-    ``source`` is its URL for lineage, where that is another one; ``rows`` is their number, where it is known.
+    ``source`` is its URL for lineage, if that is a different one; ``rows`` is the number of rows, if known.
     """
 
     plain_url: str | SecretUrl
@@ -63,25 +63,26 @@ class HostedFile:
 class SmartechBaseOperator(BaseOperator, ABC):
     """Submits hosted CSVs of contacts to Smartech; a subclass says which. Returns the requestid.
 
-    Rests on Smartech's page "Add Bulk Contact".
+    Based on Smartech's page "Add Bulk Contact".
 
-    Smartech loads the files in the background after the answer. Unless ``callback`` is given, each request carries a
-    callback of this provider's own, by which ``SmartechBulkUploadSensor``, or this task with
-    ``wait_for_completion``, learns that the upload is complete.
+    Smartech loads the files in the background after the answer. Unless ``callback`` is given, each request carries
+    this provider's callback. It tells ``SmartechBulkUploadSensor``, or this task with ``wait_for_completion``, that
+    the upload is complete.
 
-    A retry first looks at what the tries before it did: it takes an upload that Smartech accepted, and sends one
-    again only if that failed, was never accepted, or its outcome is unknown and ``on_unknown_outcome`` allows it.
-    Clearing a task that handed over its requestid uploads anew.
+    A retry first checks the uploads of earlier tries. It reuses an upload that Smartech accepted. It sends an upload
+    again only if the earlier one failed, was not accepted, or has an unknown outcome and ``on_unknown_outcome`` allows
+    it. Clearing a task that handed over its requestid uploads again.
 
-    With ``wait_for_completion`` the task also pushes the XCom ``summaries``, what ``SmartechBulkUploadSensor`` returns
-    of each upload, and emits the asset event ``smartech://<idc>/<listid>`` (with the account's name in between, where
-    the connection has one), by which other DAGs can be scheduled. Without it, nothing is loaded yet when the task
-    succeeds; the sensor emits the event then.
+    With ``wait_for_completion`` the task also pushes the XCom ``summaries``, for each upload the summary that
+    ``SmartechBulkUploadSensor`` returns. It also emits the asset event ``smartech://<idc>/<listid>``, or
+    ``smartech://<idc>/<account>/<listid>`` if the connection names its account, to schedule other DAGs. Without
+    ``wait_for_completion``, nothing is loaded yet when the task succeeds, and the sensor emits the event.
 
-    :param listid: number of the list to add the contacts to; the connection's own by default.
-    :param notifyemail: e-mail address that Smartech notifies at completion; the connection's own by default.
-    :param callback: a ping-back URL of your own, instead of this provider's; the end of the upload is then not
-        known here.
+    :param listid: number of the list to add the contacts to; the connection's ``listid`` by default.
+    :param notifyemail: e-mail address that Smartech notifies at completion; the connection's ``notifyemail`` by
+        default.
+    :param callback: your own ping-back URL instead of this provider's; the provider then cannot know when the upload
+        ends.
     :param smartech_conn_id: connection with the API key.
     :param wait_for_completion: succeed only when the ping-back says that the upload is complete.
     :param deferrable: wait in the triggerer, without a worker slot; Airflow's ``[operators] default_deferrable`` by
@@ -89,17 +90,17 @@ class SmartechBaseOperator(BaseOperator, ABC):
     :param timeout: how long to wait, in seconds or as a timedelta; 24 hours by default. Then the task fails without
         retries.
     :param max_rejected: how many rows of a file Smartech may reject: a number (an int), or a share of the rows (a float
-        such as ``0.01``). By default rejected rows are a warning, and only a file of which no row was accepted fails.
-    :param on_unknown_outcome: what a retry does when nothing is known of the upload before it: ``"resubmit"`` sends
-        it again with a warning (contacts are upserted), ``"fail"`` fails.
+        such as ``0.01``). By default rejected rows cause a warning, and only a file without any accepted row fails.
+    :param on_unknown_outcome: what a retry does if the outcome of the earlier upload is not known: ``"resubmit"``
+        sends it again with a warning (contacts are upserted), ``"fail"`` fails.
 
     :raises SmartechInvalidParameter: a parameter is wrong; nothing was sent.
-    :raises SmartechRefused: Smartech said no.
+    :raises SmartechRefused: Smartech refused the upload.
     :raises SmartechNotReached: Smartech could not be reached.
     :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
     :raises UploadFailed: the upload that was waited for failed.
     :raises UploadRowsRejected: none of its rows was accepted, or more than ``max_rejected`` were rejected.
-    :raises UploadStatusUnrecognised: it ended with a status that nobody recognises.
+    :raises UploadStatusUnrecognised: it ended with a status that is not recognised.
     :raises UploadTimeout: no ping-back came in time.
     """
 
@@ -127,7 +128,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if deferrable and not wait_for_completion:
             raise ValueError(
                 "deferrable=True does nothing without wait_for_completion=True: the task would succeed before Smartech "
-                "has loaded anything. Set both, or wait with SmartechBulkUploadSensor(deferrable=True) and leave it out"
+                "has loaded anything. Set both, or remove it and wait with SmartechBulkUploadSensor(deferrable=True)"
             )
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -145,23 +146,23 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
     @abstractmethod
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
-        """Return the files to submit, each for an upload of its own."""
+        """Return the files to submit, one upload for each file."""
 
     def announce(self, uploads: Sequence[Upload], context: Context) -> None:
-        """Push to XCom what is known when all uploads are submitted, before they are waited for."""
+        """Push the requestid to XCom, after all uploads are submitted and before the wait."""
         context["ti"].xcom_push(key="requestid", value=uploads[0].requestid)
 
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
-        """Return what the task is to return. It has done its part: if it waits, all uploads are complete.
+        """Return the task's return value. The task has finished: if it waits, all uploads are complete.
 
-        ``summaries`` are those of ``Upload.summary``, one for each upload; None where the task does not wait.
+        ``summaries`` are those of ``Upload.summary``, one for each upload; None if the task does not wait.
         """
         return uploads[0].requestid
 
     def request(self, hook: SmartechHook, path: str | SecretUrl) -> BulkUploadParameters:
-        """Return what Smartech is asked for one file.
+        """Return the request's parameters for one file.
 
-        :raises SmartechInvalidParameter: one of the parameters is wrong, or an outlet is another list.
+        :raises SmartechInvalidParameter: one of the parameters is wrong, or an outlet is a different list.
         :raises SmartechConfigurationError: the connection is wrong.
         """
         parameters = hook.parameters(path, self.listid, self.notifyemail, self.callback)
@@ -169,7 +170,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         return parameters
 
     def execute(self, context: Context) -> Any:
-        """Submit the files, or take what an earlier try submitted, and wait for them if that is asked for."""
+        """Submit the files, or reuse the uploads of an earlier try, and wait for them if configured."""
         self._check_outlets()
         wait = self._wait()
         submission = self._submission(context, wait)
@@ -186,7 +187,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     def _send(self, submission: Submission, file: HostedFile, part: int) -> Upload:
         hook = submission.hook
         request = self.request(hook, file.plain_url)
-        # Before it is sent: afterwards nothing may fail the task but what the upload itself does.
+        # Before the request is sent: after that, only the upload itself may fail the task.
         lineage.collect(hook, file.source or str(request.path), hook.account, request.listid)
         return submission.send(request, part, lambda: self.request(hook, file.make_url()), file.rows)
 
@@ -194,27 +195,27 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if lists_of(self.outlets) and not self.wait_for_completion:
             raise ValueError(
                 "outlets: without wait_for_completion the task succeeds before Smartech has loaded anything, and its "
-                "event would say that the list was updated. Set wait_for_completion, or give the outlet to the sensor"
+                "event would say that the list was updated. Set wait_for_completion, or move the outlet to the sensor"
             )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Finish the task after the deferred wait; the upload store has the last word on what happened."""
+        """Finish the task after the deferred wait; the upload store decides what happened."""
         wait = self._wait()
         return self._finish(wait.resume(event), self._submission(context, wait), wait, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as every operator does, but look once more where Airflow itself says that the time is over."""
+        """Resume like every operator, but check the uploads once more if Airflow's own timeout has passed."""
         from airflow_provider_smartech.tasks.wait import is_timeout
 
         if not is_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         ti = context["ti"]
-        # What the trigger knew is lost then.
+        # The trigger's data is lost in this case.
         keys = ti.xcom_pull(task_ids=ti.task_id, key=WAITS_FOR, map_indexes=ti.map_index)
         return self.execute_complete(context, {"keys": keys, "event": "timed out"})
 
     def sources(self) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is to know of where the contacts came from."""
+        """Return the contacts' source for OpenLineage."""
         return None
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
@@ -225,7 +226,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         found.outputs = lineage.list_datasets(self._submitted)
         return found
 
-    # The imports are here, because DAG files are parsed every few seconds, and their tasks run once a night.
+    # Imported here: DAG files are parsed every few seconds, but their tasks run rarely.
     def _wait(self) -> Wait:
         from airflow_provider_smartech.tasks.wait import Wait
 
@@ -254,7 +255,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
                 failures.append(failure)
                 wait.patiently(submission.hand_over, upload, "not completed")
         if failures:
-            # Where one must not be tried again, none is: a try sends them all again.
+            # If one upload must not be retried, none is: a retry sends all of them again.
             failures.sort(key=lambda failure: not isinstance(failure, SmartechTerminalError))
             for other in failures[1:]:
                 log.error("%s", other)
@@ -282,7 +283,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         self.hide()
 
     def hide(self) -> None:
-        """Replace rendered fields that hold secrets by what does not show them."""
+        """Wrap rendered fields that hold secrets, so that the secrets are not shown."""
         if isinstance(self.callback, str):
             mask([self.callback])
             self.callback = SecretStr(self.callback)

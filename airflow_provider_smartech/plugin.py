@@ -15,11 +15,11 @@ Message = MutableMapping[str, Any]
 
 
 class MountedApp:
-    """A web app over the upload store that is made at its first request.
+    """A web app over the upload store, created at its first request.
 
     Every Airflow process imports its plugins, but only the API server needs FastAPI.
 
-    :param module: the module whose ``create_app`` makes it.
+    :param module: the module whose ``create_app`` creates it.
     """
 
     def __init__(self, module: str) -> None:
@@ -39,7 +39,7 @@ class MountedApp:
 
 
 class SmartechPlugin(AirflowPlugin):
-    """Tells Airflow what to mount where, and adds the uploads page to the menu Browse."""
+    """Tells Airflow which web apps to mount, and adds the uploads page to the Browse menu."""
 
     name = "smartech"
     fastapi_apps = [  # noqa: RUF012
@@ -57,7 +57,7 @@ class SmartechPlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012
         {
             "name": "Smartech uploads",
-            # Relative, so that it holds behind a path prefix.
+            # Relative, so that it works behind a path prefix.
             "href": f"{UPLOADS_PAGE}/",
             "url_route": UPLOADS_PAGE,
             "destination": "nav",

@@ -1,4 +1,4 @@
-"""Keeping secrets out of whatever is written down: URLs without their queries, texts without their secrets."""
+"""Keeps secrets out of logs and stored data: URLs without their queries, texts without their secrets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHORTEST_SECRET_VALUE = 16
 
 
 def _written(character: str) -> str:
-    """Return a pattern for a character as it is, percent-encoded however often, or as JSON's escape."""
+    """Return a pattern for a character: plain, percent-encoded any number of times, or as a JSON escape."""
     code = f"{ord(character):02x}"
     return rf"(?:{re.escape(character)}|%(?:25)*{code}|(?:\\|%(?:25)*5c)u00{code})"
 
 
-# Every pattern is bounded, or takes what it read with it, so that a hostile text costs linear time.
+# Every pattern is bounded or possessive, so a hostile text costs linear time.
 _SLASH = re.compile(_written("/"), re.IGNORECASE)
 _EQUALS = re.compile(_written("="), re.IGNORECASE)
 _QUERY = re.compile(_written("?"), re.IGNORECASE)
@@ -32,14 +32,14 @@ _RAW_QUERY = re.compile(r"\?")
 _END = re.compile(f"{_written('?')}|{_written('#')}", re.IGNORECASE)
 _ESCAPED_SLASH = rf"(?:(?:\\|%(?:25)*5c){{0,4}}{_written('/')})"
 _SCHEME = re.compile(rf"https?{_written(':')}{_ESCAPED_SLASH}{{2}}", re.IGNORECASE)
-# In the address of an object, such as s3://bucket/key, an encoded "?" is one of the key.
+# In the address of an object, such as s3://bucket/key, an encoded "?" is part of the key.
 _STORAGE = re.compile(r"(?!http)[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 _LOGIN = re.compile(rf"({_SCHEME.pattern})(?:(?!{_written('/')}|{_written('@')})\S)*+{_written('@')}", re.IGNORECASE)
-# What may be or hold a link: a value of a form that is encoded as a whole, so that the next is kept; any word.
+# What may be or contain a link: a form value that is encoded as a whole (the next value is kept), or any word.
 _ENCODED_WORD = re.compile(r"(?<![^\s\"<>&=])[^\s\"<>&=/?]++(?![=/?])")
 _WORD = re.compile(r"[^\s\"<>]+")
 
-# The names of what is secret: whatever the value is, and where it is long enough to be a secret.
+# Names of secrets: the first ones with any value, the second ones only with a value long enough to be a secret.
 _SURE = (
     r"api[ _-]?key|x-(?:amz|goog)-[a-z0-9-]{1,40}|awsaccesskeyid|googleaccessid|key-pair-id|signature"
     r"|(?:(?<![a-z0-9])|(?<=[%05][0-9a-f]{2}))(?:sig|policy)"
@@ -53,7 +53,7 @@ def _name(names: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{names})\s*\Z", re.IGNORECASE)
 
 
-# Compiled at the first use, because DAG files import this module and scrub nothing.
+# Compiled at first use: DAG files import this module but scrub nothing.
 @cache
 def _field(names: str, shortest: int) -> re.Pattern[str]:
     """Return a pattern for a name and its value, in a query, in JSON or in a header, encoded or not."""
@@ -70,18 +70,18 @@ def _field(names: str, shortest: int) -> re.Pattern[str]:
     )
 
 
-# An API key in words or in some other markup: a long word just behind its name.
+# An API key in plain text or other markup: a long word directly after its name.
 _TOLD_KEY = re.compile(r"(api[\s_.-]?key(?:\W{1,20}(?:value|is|was)\b)?\W{1,20})[\w.+/=-]{16,}", re.IGNORECASE)
 
-# What Amazon names credentials in requests and answers.
+# Amazon's names for credentials in requests and answers.
 _CREDENTIALS = re.compile("SecretAccessKey|SessionToken|Security-Token|WebIdentityToken|SAMLAssertion", re.IGNORECASE)
 
-# What writers of JSON escape although they need not, each its own choice of it.
+# Characters that some JSON writers escape although they do not have to.
 _NEEDLESS_ESCAPE = re.compile(r"\\u00(2[67bf]|3[c-f])", re.IGNORECASE)
 
 
 class SecretUrl:
-    """A URL that shows itself without its login, query and fragment; ``get_secret_value()`` gives it whole."""
+    """A URL whose text form has no login, query or fragment; ``get_secret_value()`` returns the full URL."""
 
     __slots__ = ("_url",)
 
@@ -89,7 +89,7 @@ class SecretUrl:
         self._url = url
 
     def get_secret_value(self) -> str:
-        """Return the whole URL, for sending it."""
+        """Return the full URL, to send it."""
         return self._url
 
     def secrets(self) -> list[str]:
@@ -113,7 +113,7 @@ class SecretUrl:
 
 
 def without_queries(text: str) -> str:
-    """Return the text with every link in it cut before its query, whatever it is encoded as.
+    """Return the text with every link cut before its query, in any encoding.
 
     A link is a URL, or a path that has a query of names and values.
     """
@@ -134,9 +134,9 @@ def _cut(word: re.Match[str]) -> str:
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without these secrets, however encoded, and without what else is secret.
+    """Return the text without these secrets, in any encoding, and without other secrets.
 
-    That is the queries of links, and the values of what has a secret's name.
+    Other secrets are the queries of links, and the values that follow a secret's name.
     """
     return _scrub(text, _disguises(secrets))
 
@@ -145,7 +145,7 @@ def _scrub(text: str, forms: Iterable[str]) -> str:
     text = _NEEDLESS_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
     lower = text.lower()
     for form in forms:
-        # A pattern of its own for each secret takes long to compile, and is hardly ever needed.
+        # A separate pattern for each secret is slow to compile and rarely needed.
         if not text.isascii() or not form.isascii() or form.lower() in lower:
             text = re.sub(re.escape(form), HIDDEN, text, flags=re.IGNORECASE)
             lower = text.lower()
@@ -160,7 +160,7 @@ def _without_value(field: re.Match[str]) -> str:
 
 
 def scrub_json(value: Any, secrets: Iterable[str]) -> Any:
-    """Return a JSON value with every string in it, keys included, scrubbed, and what is secret by its key hidden."""
+    """Return a JSON value with all strings scrubbed, keys included, and with the values of secret keys hidden."""
     return _scrub_json(value, _disguises(secrets))
 
 
@@ -204,7 +204,7 @@ def _is_secret(key: str, value: Any) -> bool:
 
 
 def hide_api_keys(record: logging.LogRecord) -> bool:
-    """Filter for a logger that shows URLs: one that holds an API key is shown without its query.
+    """Filter for a logger that shows URLs: a URL with an API key is shown without its query.
 
     Airflow's masker does not reach the root logger of a process that the executor forks.
     """
@@ -216,18 +216,18 @@ def hide_api_keys(record: logging.LogRecord) -> bool:
 
 
 def hide_values(record: logging.LogRecord) -> bool:
-    """Filter for a logger whose values are secrets: only what it says without any is shown."""
+    """Filter for a logger whose values are secrets: only messages without values are shown."""
     return not record.args
 
 
 def hide_credentials(record: logging.LogRecord) -> bool:
-    """Filter for a logger of requests to Amazon and answers: none with credentials is shown."""
+    """Filter for a logger of Amazon requests and answers: messages with credentials are not shown."""
     return not _CREDENTIALS.search(record.getMessage())
 
 
 def mask(secrets: Iterable[str]) -> None:
-    """Tell Airflow's secrets masker about each secret, raw and percent-encoded."""
-    # Here, because the sandbox, which uses this module too, needs no Airflow.
+    """Register each secret with Airflow's secrets masker, raw and percent-encoded."""
+    # Imported here: the sandbox uses this module without Airflow.
     from airflow.sdk.log import mask_secret
 
     forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
@@ -236,13 +236,13 @@ def mask(secrets: Iterable[str]) -> None:
 
 
 def _disguises(secrets: Iterable[str]) -> list[str]:
-    """Return what secrets may look like, the longer ones first."""
+    """Return the forms in which the secrets may appear, longer secrets first."""
     ordered = sorted(filter(None, secrets), key=len, reverse=True)
     return [form for secret in ordered for form in sorted(_all_forms(secret), key=len, reverse=True)]
 
 
 def _all_forms(secret: str) -> set[str]:
-    """Return it percent-encoded up to three times, and in each way that a writer of JSON may escape it."""
+    """Return the secret percent-encoded up to three times, and in each form that a JSON writer may use."""
     forms = encoded = _forms(secret)
     for _ in range(2):
         encoded = {quote(form, safe=safe) for form in encoded for safe in ("", "/")}

@@ -43,27 +43,27 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     Waits for several uploads if it is given a list, and returns the list of their summaries.
 
-    Needs only the requestid, so it may stand in any DAG. It fails at once for a requestid that the upload store does
-    not know and for an upload that was sent without this provider's callback; and when the ping-back says that the
-    upload failed, or says a word that nobody recognises. With ``soft_fail`` it is skipped instead.
+    Needs only the requestid, so it can be in any DAG. It fails at once if the upload store does not know the requestid,
+    or if the upload was sent without this provider's callback. It also fails if the ping-back says that the upload
+    failed, or has a status that is not recognised. With ``soft_fail`` it is skipped instead.
 
-    When all are complete, it emits an asset event for each list that they updated, ``smartech://<idc>/<listid>``, with
-    the account's name in between where the connection has one.
+    When all uploads are complete, it emits an asset event for each list that they updated,
+    ``smartech://<idc>/<listid>``, or ``smartech://<idc>/<account>/<listid>`` if the connection names its account.
 
-    The summary has the keys ``requestid``, ``state``, ``rows``, ``accepted``, ``rejected`` (None where the ping-back
-    named no numbers), ``counts`` (under its own names), ``submitted_at``, ``completed_at``, ``seconds`` and
+    The summary has the keys ``requestid``, ``state``, ``rows``, ``accepted``, ``rejected`` (None if the ping-back has
+    no such numbers), ``counts`` (under the ping-back's names), ``submitted_at``, ``completed_at``, ``seconds`` and
     ``payload``.
 
-    A storage that fails says nothing of an upload: the sensor looks again until its timeout.
+    If the storage fails, the sensor tries again until its timeout.
 
     :param requestid: what ``SmartechBulkUploadOperator`` returned, or a list such as
         ``sync.output["requestids"]`` of a ``SqlToSmartechOperator``.
-    :param smartech_conn_id: the connection that the uploads were submitted by; needed only where two accounts have
-        uploads with the same requestid.
+    :param smartech_conn_id: the connection that submitted the uploads; needed only if two accounts have uploads with
+        the same requestid.
     :param max_rejected: how many rows of an upload Smartech may reject: a number (an int), or a share of the rows (a
-        float such as ``0.01``). By default rejected rows are a warning, and only an upload of which no row was
-        accepted fails.
-    :param deferrable: wait in the triggerer, without a worker slot; looks every ``[smartech] poll_interval`` there.
+        float such as ``0.01``). By default rejected rows cause a warning, and only an upload without any accepted row
+        fails.
+    :param deferrable: wait in the triggerer, without a worker slot; it checks every ``[smartech] poll_interval`` there.
     :param timeout: how long to wait, in seconds or as a timedelta; Airflow's ``[sensors] default_timeout`` by default.
 
     :raises UploadUnknown: the upload store has no record of the upload.
@@ -71,7 +71,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     :raises UploadNotTracked: the upload was sent without this provider's callback.
     :raises UploadFailed: the upload failed.
     :raises UploadRowsRejected: none of its rows was accepted, or more than ``max_rejected`` were rejected.
-    :raises UploadStatusUnrecognised: it ended with a status that nobody recognises.
+    :raises UploadStatusUnrecognised: it ended with a status that is not recognised.
     :raises AirflowSensorTimeout: no ping-back came in time.
     """
 
@@ -95,41 +95,41 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Check once."""
         wait = self._wait()
         try:
             summaries = self._look(wait, self._find(wait), context)
         except UploadRecordUnreadable:
             raise
         except UploadStoreError as error:
-            self.log.warning("%s The waiting goes on.", error)
+            self.log.warning("%s Still waiting.", error)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=summaries is not None, xcom_value=summaries)
 
     def execute(self, context: Context) -> Any:
-        """Wait as ``deferrable`` and ``mode`` say."""
+        """Wait according to ``deferrable`` and ``mode``."""
         with self._softly():
             return self._execute_deferrable(context) if self.deferrable else self._execute_here(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Finish after the deferred wait; the upload store has the last word on what happened."""
+        """Finish after the deferred wait; the upload store decides what happened."""
         wait = self._wait()
         return self._conclude(wait, wait.resume(event), context)
 
     def give_up(self, context: Context) -> Any:
-        """Finish when the time is over, unless the last ping-back has come meanwhile."""
+        """Finish after the timeout: fail, unless the last ping-back has come in the meantime."""
         wait = self._wait()
         wait.last_look()
         return self._conclude(wait, wait.patiently(self._find, wait), context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as every sensor does, but look once more if the time is over, and say why it is skipped if it is."""
+        """Resume like every sensor, but check once more after a timeout, and give the reason if it is skipped."""
         from airflow_provider_smartech.tasks.wait import is_timeout
 
         if is_timeout(next_method, next_kwargs):
             next_method, next_kwargs = "give_up", {}
         with self._softly():
-            # Not the sensors' own, which skips for whatever happens.
+            # Not BaseSensorOperator's method, which skips on any error.
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
 
     def _execute_deferrable(self, context: Context) -> Any:
@@ -146,12 +146,12 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         except (AirflowSensorTimeout, AirflowSkipException) as end:
             if end.__cause__:
                 raise _skip_because(end) from end.__cause__
-        # A time-out, of which the base class knows only how long it waited.
+        # A timeout: the base class knows only how long it waited.
         return self.give_up(context)
 
     @contextmanager
     def _softly(self) -> Iterator[None]:
-        """Skip where ``soft_fail`` says so, but not because a storage or a triggerer failed: nobody has looked then."""
+        """Skip if ``soft_fail`` is set, but not if the storage or the triggerer failed: then the state is not known."""
         try:
             yield
         except (SmartechError, AirflowSensorTimeout) as error:
@@ -179,7 +179,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         return summaries[0] if isinstance(self.requestid, str) else summaries
 
     def _wait(self) -> Wait:
-        # Here, because DAG files are parsed every few seconds, and their tasks run once a night.
+        # Imported here: DAG files are parsed every few seconds, but their tasks run rarely.
         from airflow_provider_smartech.tasks.wait import Wait
 
         return Wait(timedelta(seconds=self.timeout), self.max_rejected)
@@ -191,7 +191,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
             raise SmartechInvalidParameter(
                 "requestid",
                 "give what SmartechBulkUploadOperator returned, or a list such as sync.output['requestids'] of a "
-                f"SqlToSmartechOperator, which is no text from a template; got {self.requestid!r}.",
+                f"SqlToSmartechOperator (a list, not a text from a template); got {self.requestid!r}.",
             )
         account = SmartechHook(self.smartech_conn_id).account.identity if self.smartech_conn_id else None
         uploads = [wait.find(requestid, account) for requestid in requestids]
@@ -200,10 +200,10 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
 
 def _is_requestid(value: object) -> bool:
-    # A list that went through a Jinja template is a text that begins like this.
+    # A list rendered by a Jinja template is a text that begins like this.
     return isinstance(value, str) and value.strip() not in ("", "None") and value.strip()[0] not in "[{"
 
 
 def _skip_because(skip: AirflowException) -> AirflowSkipException:
-    """Return a skip that says what the base class only chains."""
+    """Return a skip with the message that the base class only chains."""
     return AirflowSkipException(str(skip.__cause__ or skip))

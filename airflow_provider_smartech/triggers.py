@@ -1,4 +1,4 @@
-"""Waiting in the triggerer: each trigger waits for one upload, and all of them share one look at the store."""
+"""Waiting in the triggerer: each trigger waits for its uploads, and all triggers share one poll of the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
 from airflow_provider_smartech.uploads.upload import Upload
 
-# Seconds that every triggerer has for seeing news, before one of them removes it.
+# Seconds that every triggerer has to see news, before one of them removes it.
 SWEEP_AFTER_SECONDS = 120.0
 
 __all__ = ["SmartechBulkUploadTrigger"]
@@ -33,13 +33,13 @@ Result = TypeVar("Result")
 
 
 class SmartechBulkUploadTrigger(BaseTrigger):
-    """Waits until the ping-backs say that uploads have ended, all of them, or until a moment has come.
+    """Waits until the ping-backs say that all uploads have ended, or until a deadline.
 
-    Its event says which, ``{"keys": […], "event": "ended" | "timed out" | "error", "message": …}``; what the
-    ping-backs say, the task reads from the upload store itself.
+    Its event is ``{"keys": […], "event": "ended" | "timed out" | "error", "message": …}``. The task itself reads the
+    ping-backs from the upload store.
 
     :param keys: the uploads' keys in the upload store.
-    :param deadline: when to give up, in seconds since the epoch.
+    :param deadline: when to stop waiting, in seconds since the epoch.
     """
 
     def __init__(self, keys: list[str], deadline: float) -> None:
@@ -48,16 +48,16 @@ class SmartechBulkUploadTrigger(BaseTrigger):
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the path and the arguments from which another triggerer makes this trigger again."""
+        """Return the class path and the arguments with which another triggerer recreates this trigger."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {"keys": self.keys, "deadline": self.deadline}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield one event, after twice Airflow's ``[workers] min_heartbeat_interval`` at the earliest."""
+        """Wait, and yield one event, at the earliest after twice Airflow's ``[workers] min_heartbeat_interval``."""
         event, message = "ended", ""
         try:
             poll = Poll.shared()
             # Airflow fails a task that resumes before the executor has reported its deferral. The task's supervisor
-            # may sleep for one of these intervals before it does.
+            # may sleep for one such interval before that report.
             await asyncio.sleep(2 * conf.getint("workers", "min_heartbeat_interval"))
             async with asyncio.timeout(max(0.0, self.deadline - datetime.now(UTC).timestamp())):
                 for key in self.keys:
@@ -70,14 +70,14 @@ class SmartechBulkUploadTrigger(BaseTrigger):
 
 
 class Poll:
-    """One look at the store per interval, for all the triggers on one event loop.
+    """Polls the store once per interval, for all triggers on one event loop.
 
-    Each round looks at the uploads that have news, and at one more in turn, so that news that went missing (a write
-    that was cut off) is found in the end. So a round costs what has happened, and not how many wait. It waits for no
-    upload: one that takes long to read delays nobody else's news.
+    Each round reads the uploads that have news, and one more upload in turn, so that an upload whose news was lost (by
+    an interrupted write) is found too. The cost of a round depends on the number of events, not on the number of waits.
+    A round does not wait for the reads: an upload that is slow to read does not delay the others.
 
-    News is removed ``SWEEP_AFTER_SECONDS`` after it was seen first, so that a listing does not grow. That is longer
-    than any interval: other triggerers have seen it by then. No clock decides anything here but this process's own.
+    News is removed ``SWEEP_AFTER_SECONDS`` after it was first seen, so that a listing does not grow. This is longer
+    than any interval: other triggerers have seen it by then. Only this process's own clock is used.
     """
 
     _of_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Poll]] = WeakKeyDictionary()
@@ -109,7 +109,7 @@ class Poll:
         news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, set()).add(news)
         if self._rounds is None or self._rounds.done():
-            # A context of its own: with the first trigger's, the log of all would go to that trigger's task.
+            # A separate context: with the first trigger's, the logs of all would go to that trigger's task.
             self._rounds = asyncio.create_task(self._run(), context=contextvars.Context())
             self._rounds.add_done_callback(self._give_up)
         self._due.add(key)
@@ -135,7 +135,7 @@ class Poll:
             try:
                 arrivals = await _in_thread(self._store.arrivals)
             except UploadStoreError as error:
-                log.warning("%s The waiting goes on.", error)
+                log.warning("%s Still waiting.", error)
                 continue
             self._due |= {key for name, key in arrivals.items() if name not in self._seen} | self._next_in_turn()
             self._seen = {name: self._seen.get(name, time.monotonic()) for name in arrivals}
@@ -143,13 +143,13 @@ class Poll:
             await self._sweep()
 
     async def _sweep(self) -> None:
-        """Remove news that all have seen; where that is not allowed, the listing grows, and nothing else."""
+        """Remove news that all triggerers have seen; if this is not allowed, only the listing grows."""
         before = time.monotonic() - max(SWEEP_AFTER_SECONDS, 3 * self._settings.poll_interval)
         if old := [name for name, seen in self._seen.items() if seen < before]:
             try:
                 await _in_thread(self._store.sweep, old)
             except UploadStoreError as error:
-                log.warning("News that was seen could not be removed. %s", error)
+                log.warning("Could not remove old news from the upload store. %s", error)
 
     def _next_in_turn(self) -> set[str]:
         key = next(iter(self._waiting), None)
@@ -159,7 +159,7 @@ class Poll:
         return {key}
 
     def _look_at_due(self) -> None:
-        """Begin to look at the uploads that have news; what is looked at already stays due for the next time."""
+        """Start to read the uploads that have news; an upload that is already being read stays due."""
         due = self._due & self._waiting.keys() - self._looks.keys()
         self._due = self._due & self._looks.keys()
         for key in due:
@@ -171,16 +171,16 @@ class Poll:
         del self._looks[key]
 
     async def _look(self, key: str) -> None:
-        """Tell those who wait for an upload if it has ended, or if it is damaged."""
+        """Notify the waiters of an upload if it has ended, or if it is damaged."""
         try:
             upload = await _in_thread(self._store.read, key, self._known.get(key))
         except UploadStoreError as error:
             if isinstance(error, UploadRecordUnreadable):
                 self._tell(key, error)
             else:
-                log.warning("%s The waiting goes on.", error)
+                log.warning("%s Still waiting.", error)
                 self._due.add(key)
-        except Exception as error:  # noqa: BLE001 - raised where this upload is waited for, and disturbs no other
+        except Exception as error:  # noqa: BLE001 - raised only in the waiters of this upload
             self._tell(key, error)
         else:
             if key in self._waiting:
@@ -194,7 +194,7 @@ class Poll:
                 news.set_exception(error) if error else news.set_result(None)
 
     def _give_up(self, rounds: asyncio.Task[None]) -> None:
-        """Let nobody wait for rounds that have broken off."""
+        """End all waits with an error if the rounds have failed."""
         if not rounds.cancelled() and (error := rounds.exception()):
             for key in list(self._waiting):
                 self._tell(key, error)

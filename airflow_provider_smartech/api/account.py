@@ -25,11 +25,11 @@ PRIVATE_NETWORKS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Where and as whom to ask Smartech.
+    """The address and the credentials for Smartech's API.
 
-    ``url``: address of the call; ``api_key``: its key; ``idc``: the data centre; ``name``: what the connection calls
-    the account; ``listid`` and ``notifyemail``: for uploads that name none; ``panel_url``: where people look at the
-    account.
+    ``url``: address of the call; ``api_key``: its key; ``idc``: the data centre; ``name``: the account's name in the
+    connection; ``listid`` and ``notifyemail``: defaults for uploads without their own; ``panel_url``: address of the
+    account's panel.
     """
 
     url: str
@@ -42,18 +42,18 @@ class Account:
 
     @property
     def identity(self) -> str:
-        """What tells accounts apart without showing a key: a hash of the address, keyed with the API key."""
+        """What distinguishes accounts without showing a key: a hash of the address, keyed with the API key."""
         return hmac.new(self.api_key.encode(), self.url.encode(), "sha256").hexdigest()[:32]
 
     @classmethod
     def of(cls, name: str, *, api_key: str | None, host: str | None, extra: Any) -> Account:
-        """Read what a connection says.
+        """Read a connection.
 
         :param name: the connection's id.
         :param api_key: its password.
-        :param host: a base URL in place of the data centre's own; empty or None for that one.
+        :param host: a base URL instead of the data centre's; empty or None for the data centre's.
         :param extra: its extra, decoded.
-        :raises SmartechConfigurationError: it cannot be used; the message says which part of it.
+        :raises SmartechConfigurationError: it cannot be used; the message says which part is wrong.
         """
         extra = extra or {}
         if not isinstance(extra, dict):
@@ -66,7 +66,7 @@ class Account:
         idc = str(extra.get("idc") or "us").strip().lower()
         if idc not in DATA_CENTRES:
             raise SmartechConfigurationError(
-                f"Connection {name!r} names the IDC {idc!r}; choose one of {', '.join(DATA_CENTRES)}."
+                f"Connection {name!r} has the unknown IDC {idc!r}; choose one of {', '.join(DATA_CENTRES)}."
             )
         return cls(
             url=_overriding_url(name, host) if host else DATA_CENTRES[idc].url,
@@ -80,7 +80,7 @@ class Account:
 
 
 def _default(conn_id: str, check: Any, value: Any) -> Any:
-    # The form keeps a field that was emptied as an empty text.
+    # The form stores a cleared field as an empty text.
     value = value.strip() if isinstance(value, str) else value
     if value is None or value == "":
         return None
@@ -125,8 +125,8 @@ def _overriding_url(conn_id: str, host: str) -> str:
         )
     if scheme == "http" and not _is_private(str(name)):
         raise SmartechConfigurationError(
-            f"Connection {conn_id!r}: plain http:// to {name} would show the API key to everyone on the way; use "
-            "https://. Plain http is taken only for a loopback or private address."
+            f"Connection {conn_id!r}: plain http:// to {name} would expose the API key on the network; use "
+            "https://. Plain http is allowed only for a loopback or private address."
         )
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/apiv2"))
 

@@ -26,23 +26,23 @@ def ask(
     """Send one request for an upload and return Smartech's answer.
 
     :param form: the body.
-    :param secrets: what the answer may repeat, and nobody may see.
-    :param connect_timeout: seconds for reaching Smartech.
-    :param read_timeout: seconds for Smartech's whole answer. Longer than both together it never takes.
+    :param secrets: secrets that the answer may repeat and that must not be shown.
+    :param connect_timeout: seconds to connect to Smartech.
+    :param read_timeout: seconds to read Smartech's whole answer. The call never takes longer than both together.
     :raises SmartechNotReached: nothing was sent.
     :raises SmartechOutcomeUnknown: it was sent, or may have been, but no answer came.
     """
     answered: Future[Response] = Future()
-    # In a thread, because nothing bounds the headers: requests' time-out begins anew with every byte of them. As a
-    # daemon, because one that is given up must not keep the process.
+    # In a thread, because requests has no limit for the headers: its timeout restarts with every byte of them. As a
+    # daemon, because an abandoned thread must not keep the process alive.
     arguments = (answered, account, form, secrets, connect_timeout, read_timeout)
     Thread(target=_complete, args=arguments, daemon=True, name="smartech-request").start()
     wait([answered], connect_timeout + read_timeout)
     if not answered.done():
-        # Not even "nothing was sent" is sure: whatever it hangs in, the thread goes on.
+        # Even "nothing was sent" is not certain: the thread is still running.
         raise SmartechOutcomeUnknown(
-            f"No answer of {urlsplit(account.url).hostname} came in time, and the upload may have been sent; look in "
-            "Smartech's panel whether it runs"
+            f"No answer from {urlsplit(account.url).hostname} came in time, and the upload may have been sent; check "
+            "in Smartech's panel whether it is running"
         )
     return answered.result()
 
@@ -60,13 +60,13 @@ def _request(
     failure: SmartechError
     try:
         with requests.Session() as session:
-            # A proxy would see the key of a plain request.
+            # A proxy would see the API key of a plain http request.
             session.trust_env = account.url.startswith("https://")
             with session.post(
                 account.url,
                 params={"type": "contact", "activity": "bulkupload", "apikey": account.api_key},
                 data=form,
-                # requests sets it only where there is a body.
+                # requests sets it only if there is a body.
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
                 timeout=(connect_timeout, read_timeout),
                 allow_redirects=False,
@@ -81,7 +81,7 @@ def _request(
 
 
 def _read(response: requests.Response, seconds: float) -> str:
-    """Read a bounded answer in bounded time."""
+    """Read an answer of limited size in limited time."""
     deadline = time.monotonic() + seconds
     body = b""
     for chunk in response.iter_content(1024):
@@ -94,11 +94,9 @@ def _read(response: requests.Response, seconds: float) -> str:
 def _failure(error: requests.RequestException, host: str) -> SmartechError:
     kind = type(error).__name__
     if _was_never_sent(error):
-        return SmartechNotReached(
-            f"No connection to {host} came about ({kind}); nothing was sent. Check host and network"
-        )
+        return SmartechNotReached(f"Could not connect to {host} ({kind}); nothing was sent. Check host and network")
     return SmartechOutcomeUnknown(
-        f"The upload was sent to {host}, but no answer came ({kind}); look in Smartech's panel whether it runs"
+        f"The upload was sent to {host}, but no answer came ({kind}); check in Smartech's panel whether it is running"
     )
 
 
@@ -106,11 +104,11 @@ def _was_never_sent(error: requests.RequestException) -> bool:
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else None
     if isinstance(reason, ProxyError):
-        # A connection that is cut after the request looks like this as well, so only the cause tells.
+        # A connection that is cut after the request looks the same, so only the cause is conclusive.
         reason = reason.original_error
         if isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed"):
             return True
     if isinstance(reason, SSLError):
-        # Other TLS errors may come while the answer is read.
+        # Other TLS errors may occur while the answer is read.
         return any(isinstance(detail, ssl.SSLCertVerificationError) for detail in reason.args)
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)

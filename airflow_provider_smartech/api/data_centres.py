@@ -1,6 +1,6 @@
-"""Smartech's data centres (IDCs) and where their API is, and how connections name them and the accounts there.
+"""Smartech's data centres (IDCs), the URLs of their API, and how connections name them and the accounts there.
 
-Imports nothing of Airflow, which reads the connection form while it starts.
+Imports nothing from Airflow, because Airflow reads the connection form while it starts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataCentre:
-    """One of them: its ``label`` for people, and the ``url`` of the call that uploads contacts."""
+    """A data centre: its ``label`` in the UI, and the ``url`` of the call that uploads contacts."""
 
     label: str
     url: str
@@ -23,7 +23,7 @@ DATA_CENTRES = {
     "in": DataCentre("India", "https://apiin.netcoresmartech.com/apiv2"),
     "eu": DataCentre("EU", "https://jsonapi.eu-north-1.eu.netcoresmartech.com/apiv2"),
 }
-"""By the names that a connection's extra ``idc`` gives them."""
+"""The data centres by their names in a connection's extra ``idc``."""
 
 ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
-"""What a connection may call its account: the name is a part of its lists' URIs."""
+"""The pattern of an account's name in a connection: the name is part of its lists' URIs."""

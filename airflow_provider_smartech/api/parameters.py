@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from airflow_provider_smartech.errors import SmartechInvalidParameter
 from airflow_provider_smartech.redaction import SHORTEST_SECRET_VALUE, SecretUrl, without_queries
 
-# How links are signed, newly for every try: the parameters that show a scheme, and those that it adds. The same names
-# in other links, such as "token", may say which file it is.
+# How links are signed, again for every try: the parameters that identify a scheme, and those that it adds. In other
+# links, parameters with such names, or "token", may identify the file.
 _SIGNATURES = (
     # Amazon's version 4, Google's, Amazon's version 2, Google's.
     ({"x-amz-signature"}, r"x-amz-.*"),
@@ -32,11 +32,11 @@ _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>.]+")
 
 @dataclass(frozen=True, kw_only=True)
 class BulkUploadParameters:
-    """One upload as Smartech's page "Add Bulk Contact" names it.
+    """One upload, with the parameter names of Smartech's page "Add Bulk Contact".
 
     ``path``: the URL of a hosted ``.csv`` that Smartech's servers fetch; ``listid``: the list to add the
     contacts to; ``notifyemail``: who gets an e-mail at completion; ``callback``: the ping-back URL.
-    Shows itself without the path's query, the e-mail address and the callback.
+    Its text form leaves out the path's query, the e-mail address and the callback.
     """
 
     path: SecretUrl
@@ -52,9 +52,9 @@ class BulkUploadParameters:
         notifyemail: str | None = None,
         callback: str | SecretStr | None = None,
     ) -> BulkUploadParameters:
-        """Return the parameters in their proper types.
+        """Check the parameters and return them in the right types.
 
-        :raises SmartechInvalidParameter: one is not what the API takes; the message says what to do.
+        :raises SmartechInvalidParameter: the API does not accept one of them; the message says what to do.
         """
         return cls(
             path=SecretUrl(_url("path", path, "the full address of a hosted .csv file")),
@@ -78,16 +78,16 @@ class BulkUploadParameters:
         return replace(self, callback=SecretStr(callback))
 
     def secrets(self) -> list[str]:
-        """Return what no log may show."""
+        """Return the values that no log may show."""
         secrets = self.path.secrets()
         if self.callback:
-            # An answer may name the callback by its path alone.
+            # An answer may contain only the path of the callback.
             url = self.callback.get_secret_value()
             secrets += [url, *(part for part in urlsplit(url).path.split("/") if len(part) >= SHORTEST_SECRET_VALUE)]
         return secrets
 
     def fingerprint(self) -> str:
-        """Return a hash of what makes it this upload: the file, whatever its signature, and the list."""
+        """Return a hash that identifies the upload: the file, without its link's signature, and the list."""
         query = sorted(_unsigned(urlsplit(self.path.get_secret_value()).query))
         text = json.dumps([str(self.path), query, self.listid])
         return hashlib.sha256(text.encode()).hexdigest()[:40]
@@ -97,7 +97,7 @@ class BulkUploadParameters:
 
 
 def _unsigned(query: str) -> list[tuple[str, str]]:
-    """Return a query's parameters without those by which the link is signed."""
+    """Return a query's parameters without those of the link's signature."""
     pairs = parse_qsl(query, keep_blank_values=True)
     given = {name.lower() for name, value in pairs if value}
     added = "|".join(adds for shown_by, adds in _SIGNATURES if shown_by <= given)
@@ -127,7 +127,7 @@ def _is_absolute_http(url: str) -> bool:
 def checked_listid(value: int | str) -> int:
     """Return the number of a list.
 
-    :raises SmartechInvalidParameter: it is none.
+    :raises SmartechInvalidParameter: the value is not such a number.
     """
     digits = value.strip() if isinstance(value, str) else value
     if isinstance(digits, str) and re.fullmatch(r"[0-9]{1,18}", digits):
@@ -143,7 +143,7 @@ def checked_listid(value: int | str) -> int:
 def checked_notifyemail(value: str) -> str:
     """Return an e-mail address.
 
-    :raises SmartechInvalidParameter: it is none.
+    :raises SmartechInvalidParameter: the value is not an e-mail address.
     """
     if not isinstance(value, str) or not _EMAIL.fullmatch(value):
         raise SmartechInvalidParameter("notifyemail", "give one e-mail address like ops@example.com, or None for none.")

@@ -11,8 +11,8 @@ from airflow_provider_smartech.errors import SmartechOutcomeUnknown, SmartechRef
 from airflow_provider_smartech.json_values import read_json
 from airflow_provider_smartech.redaction import scrub, scrub_json
 
-# Of a sibling call, "Invalid API key" is documented; what else is said of keys and access can only be recognised.
-# Further on in a text, a mere "key" may be that of the contacts.
+# "Invalid API key" is documented for a similar call; other messages about keys and access are guesses. Later in a
+# text, "key" alone may be the contacts' key.
 REFUSED_KEY = re.compile(
     r"(\b(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) api[ _-]?"
     r"|^\s*(invalid|wrong|incorrect|unknown|missing|expired|inactive|no) )key\b"
@@ -20,7 +20,7 @@ REFUSED_KEY = re.compile(
     re.IGNORECASE,
 )
 DOUBTFUL = re.compile(r"\bkey\b|api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
-# What HTTP defines as "not with this request". Others, such as 408, 409 and 425, may come although an upload runs.
+# Statuses that reject the request itself. Others, such as 408, 409 and 425, may come although an upload is running.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431})
 
 EXCERPT_CHARACTERS = 500
@@ -31,14 +31,14 @@ class Response:
 
     :param http_status: the HTTP status.
     :param body: the text, which should be a JSON object with ``result`` and ``requestid``.
-    :param secrets: what it may repeat, and nobody may see.
+    :param secrets: secrets that it may repeat and that must not be shown.
     """
 
     def __init__(self, http_status: int, body: str, secrets: Sequence[str]) -> None:
         self.http_status = http_status
         self.fields = _json_object(body)
         self.result = self.fields.get("result")
-        # Scrubbed only after it is decoded: escapes hide a secret from the search for it.
+        # Scrubbed after decoding: escapes would hide a secret from the search.
         safe_fields = json.dumps(scrub_json(self.fields, secrets), ensure_ascii=False)
         shown = safe_fields if self.fields else scrub(_unescaped(body), secrets)
         self._seen: dict[str, Any] = {
@@ -50,12 +50,12 @@ class Response:
     def requestid(self) -> str:
         """Return the requestid of an upload that is accepted.
 
-        :raises SmartechThrottled: Smartech said "not now".
-        :raises SmartechRefused: Smartech said no.
-        :raises SmartechOutcomeUnknown: the answer says neither yes nor no.
+        :raises SmartechThrottled: Smartech asked to try later (HTTP 429).
+        :raises SmartechRefused: Smartech refused the upload.
+        :raises SmartechOutcomeUnknown: the answer is not clear.
         """
         if self.http_status == 429:
-            raise SmartechThrottled("Smartech takes no more requests at the moment; try later", **self._seen)
+            raise SmartechThrottled("Smartech accepts no more requests at the moment; try later", **self._seen)
         if 200 <= self.http_status < 300 and self._says_success and self._requestid:
             return self._requestid
         if self._refuses:
@@ -63,7 +63,7 @@ class Response:
                 "Smartech refused the upload; check the API key, the IDC and the parameters", **self._seen
             )
         raise SmartechOutcomeUnknown(
-            "Smartech's answer says neither yes nor no; look in its panel whether the upload runs", **self._seen
+            "Smartech's answer is not clear; check in its panel whether the upload is running", **self._seen
         )
 
     @property
@@ -79,24 +79,24 @@ class Response:
 
     @property
     def _refuses(self) -> bool:
-        """Whether this is unmistakably a no: what counts as one is sent again without a warning."""
+        """Whether this is certainly a refusal: a refused upload is sent again without a warning."""
         if self._says_success or self.fields.get("requestid"):
             return False
         of_the_key = isinstance(self.result, str) and bool(REFUSED_KEY.search(self.result))
         return self.http_status in REFUSALS or (of_the_key and self.http_status // 100 in (2, 4))
 
     def judge_api_key(self, host: str) -> tuple[bool, str]:
-        """Read it as the answer to a request without a file: whether the key was not refused, and what was seen."""
+        """Read it as the answer to a request without a file: whether the key was not refused, and a message."""
         seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
         of_the_api, said = isinstance(self.result, str), str(self.result)
         if of_the_api and (self.http_status in (401, 403) or REFUSED_KEY.search(said)):
             return False, f"{host} was reached and refused the API key ({seen})."
         if not of_the_api or self.http_status not in (200, 400, 422) or DOUBTFUL.search(said):
             return False, (
-                f"{host} was reached, but its answer does not tell whether the API key is right ({seen}). Check the "
+                f"{host} was reached, but its answer does not show whether the API key is right ({seen}). Check the "
                 "IDC and the base URL."
             )
-        return True, f"{host} was reached and did not refuse the API key ({seen}). The request named no file."
+        return True, f"{host} was reached and did not refuse the API key ({seen}). The request had no file."
 
 
 def _unescaped(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Smartech's lists as Airflow's assets, and the lineage of what is uploaded to them."""
+"""Smartech's lists as Airflow's assets, and the lineage of uploads to them."""

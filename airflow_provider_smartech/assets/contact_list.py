@@ -1,6 +1,6 @@
 """Smartech's lists as Airflow's assets, ``smartech://<idc>/<listid>``.
 
-Where the connection names its account, that is part of the URI: ``smartech://<idc>/<account>/<listid>``.
+If the connection names its account, the name is part of the URI: ``smartech://<idc>/<account>/<listid>``.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ SCHEME = "smartech"
 
 
 def create_asset(*, idc: str, listid: int, account: str | None = None, extra: dict[str, Any] | None = None) -> Asset:
-    """Return the asset of a list; ``idc`` is ``us``, ``in`` or ``eu``, ``account`` the name that a connection gives."""
+    """Return the asset of a list; ``idc`` is ``us``, ``in`` or ``eu``, ``account`` the account's name."""
     return Asset(uri="/".join([f"{SCHEME}:/", idc, *([account] if account else []), str(listid)]), extra=extra)
 
 
 def list_uri(idc: str | None, account: str | None, listid: int | None) -> str | None:
-    """Return the URI of a list's asset; None where there is no list, or it is in no data centre of Smartech's."""
+    """Return the URI of a list's asset; None if there is no list, or if the data centre is not known."""
     return create_asset(idc=idc, account=account, listid=listid).uri if idc in DATA_CENTRES and listid else None
 
 
 def uri_of(upload: Upload) -> str | None:
-    """Return the URI of the list that an upload is for, if it is for one."""
+    """Return the URI of the list that an upload is for; None if it is for no list."""
     record = upload.record
     return list_uri(record.idc, record.account_name, record.listid)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Return a list's URI in its one form; Airflow calls this for each asset of the scheme.
+    """Return a list's URI in its canonical form; Airflow calls this for each asset of the scheme.
 
     :raises ValueError: it is not of the form ``smartech://<idc>/<listid>`` or ``smartech://<idc>/<account>/<listid>``.
     """
@@ -53,7 +53,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> Dataset:
-    """Return the list as OpenLineage's dataset: the name is its number, the namespace what comes before it."""
+    """Return the list as OpenLineage's dataset: the name is its number, the namespace is the URI before it."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     namespace, _, name = asset.uri.rpartition("/")

@@ -1,4 +1,4 @@
-"""Where contacts came from and where they went, for Airflow's hook lineage and for OpenLineage."""
+"""The source and the target of contacts, for Airflow's hook lineage and for OpenLineage."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def collect(hook: BaseHook, source: str, account: Account, listid: int | None) -> None:
-    """Tell Airflow's collector of hook lineage that a file went to a list; ``source`` is the file's URL."""
+    """Report to Airflow's hook lineage that a file goes to a list; ``source`` is the file's URL."""
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-    # Not every address can be an asset's URI: some are too long.
+    # Not every URL can be an asset's URI: some are too long.
     with suppress(ValueError):
         collector.add_input_asset(context=hook, uri=without_queries(source))
     if listid:

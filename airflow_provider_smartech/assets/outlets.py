@@ -1,4 +1,4 @@
-"""A task's outlets: those that are Smartech's lists, and the asset events of the lists that it has updated."""
+"""A task's outlets that are Smartech's lists, and the asset events of the lists that it has updated."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ COUNTED = ("accepted", "rejected")
 
 
 def lists_of(outlets: Iterable[object]) -> dict[str, Asset | AssetUriRef]:
-    """Return those of a task's outlets that are lists of Smartech, by their URIs.
+    """Return a task's outlets that are Smartech's lists, by their URIs.
 
-    A reference by name does not tell what it is.
+    References by name are left out: a name does not show what the asset is.
     """
     assets = [outlet for outlet in outlets if isinstance(outlet, Asset | AssetUriRef)]
     return {Asset(asset.uri).uri: asset for asset in assets if asset.uri.startswith(f"{SCHEME}://")}
 
 
 def check_outlets(outlets: Iterable[object], updated: Iterable[str | None]) -> None:
-    """See that no outlet is a list that is not updated: Airflow emits its event if the task succeeds, come what may.
+    """Check that no outlet is a list that is not updated: Airflow emits its event whenever the task succeeds.
 
-    :param updated: the URIs of the lists that are.
-    :raises SmartechInvalidParameter: an outlet is another list.
+    :param updated: the URIs of the lists that are updated.
+    :raises SmartechInvalidParameter: an outlet is a different list.
     """
     uris = [uri for uri in updated if uri]
     if wrong := [uri for uri in lists_of(outlets) if uri not in uris]:
         raise SmartechInvalidParameter(
             "outlets",
             f"{wrong[0]} is not what this task uploads to ({', '.join(uris) or 'no list'}), and its event would say "
-            "that it was updated. Fix the outlet; you need none: the task emits the event of its list by itself.",
+            "that it was updated. Fix or remove the outlet: the task emits the event of its list without an outlet.",
         )
 
 
 def announce_updates(
     context: Context, task: BaseOperator, uploads: Sequence[Upload], summaries: Sequence[dict[str, Any]]
 ) -> None:
-    """Emit one asset event for each list that these uploads have updated and that Airflow knows; they are complete.
+    """Emit one asset event for each list that these completed uploads have updated and that Airflow knows.
 
-    Airflow knows an asset that an ``Asset`` in a DAG names. The event's extra has the ``requestids``, and how many rows
-    were ``accepted`` and ``rejected`` in all, None where a ping-back did not say. Airflow keeps it only if the task
-    succeeds.
+    Airflow knows an asset if a DAG uses an ``Asset`` with its URI. The event's extra has the ``requestids``, and the
+    total numbers of rows ``accepted`` and ``rejected``, None if a ping-back did not say. Airflow keeps it only if the
+    task succeeds.
     """
     updated: dict[str, list[dict[str, Any]]] = {}
     for upload, summary in zip(uploads, summaries, strict=True):
@@ -63,10 +63,10 @@ def announce_updates(
     named = lists_of(task.outlets) | _by_name(context, task.outlets)
     for uri, several in updated.items():
         outlet = named.get(uri) or AssetUriRef(uri)
-        # Not by an AssetAlias, which makes unknown ones: of tasks that do so at the same moment, Airflow fails all but
-        # one, although they have succeeded.
+        # No AssetAlias, because that creates unknown assets: if several tasks do so at the same moment, Airflow fails
+        # all but one of them, although they have succeeded.
         if not _is_known(context, outlet):
-            log.info("Airflow knows no asset %s, so there is no event: no DAG names Asset(%r).", uri, uri)
+            log.info("Airflow does not know the asset %s, so there is no event: no DAG uses Asset(%r).", uri, uri)
             continue
         extra = {"requestids": [summary["requestid"] for summary in several]}
         context["outlet_events"][outlet].extra.update(extra | {name: total(several, name) for name in COUNTED})
@@ -75,7 +75,7 @@ def announce_updates(
 
 
 def total(summaries: Iterable[dict[str, Any]], name: str) -> int | None:
-    """Return the sum of a number of rows over several summaries, None where one of them does not know it."""
+    """Return the sum of a number of rows over several summaries, None if one of them does not have it."""
     numbers = [summary[name] for summary in summaries]
     return None if None in numbers else sum(numbers)
 

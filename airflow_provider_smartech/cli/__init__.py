@@ -1,1 +1,1 @@
-"""``airflow smartech …``: a look at the upload store, and its tidying up."""
+"""``airflow smartech …``: commands that show and clean up the upload store."""

@@ -28,24 +28,24 @@ _COMMANDS = "airflow_provider_smartech.cli.uploads_command"
 def age(text: str) -> timedelta:
     """Return an age such as ``30d``, ``4w`` or ``36h``.
 
-    :raises argparse.ArgumentTypeError: it is none, or less than a day: such uploads may be under way.
+    :raises argparse.ArgumentTypeError: it is not an age, or less than a day: such uploads may still be running.
     """
     form = re.fullmatch(r"([0-9]{1,4})([hdw])", text.strip().lower())
     if not form:
         raise argparse.ArgumentTypeError(f"give a number of hours, days or weeks, like 36h, 30d or 4w; got {text!r}")
     found = timedelta(**{_UNITS[form[2]]: int(form[1])})
     if found < SHORTEST_AGE:
-        raise argparse.ArgumentTypeError("uploads of the last day may be under way; give 1d or more")
+        raise argparse.ArgumentTypeError("uploads of the last day may still be running; give 1d or more")
     return found
 
 
 ARG_REQUESTID = Arg(("requestid",), help="The upload's requestid, or its key in the upload store")
-ARG_LIMIT = Arg(("--limit",), help="How many at most (default: 50)", type=positive_int(allow_zero=False), default=50)
+ARG_LIMIT = Arg(("--limit",), help="Maximum number (default: 50)", type=positive_int(allow_zero=False), default=50)
 ARG_STATE = Arg(("--state",), help="Only uploads in this state", choices=[*map(str, State), UNREADABLE])
 ARG_LISTID = Arg(("--listid",), help="Only uploads to this Smartech list", type=positive_int(allow_zero=False))
 ARG_DAG_ID = Arg(("--dag-id",), help="Only uploads that this DAG submitted")
 ARG_OLDER_THAN = Arg(("--older-than",), help="Age such as 30d, 4w or 36h; at least 1d", type=age, required=True)
-ARG_DRY_RUN = Arg(("-n", "--dry-run"), help="Say what would be removed, and remove nothing", action="store_true")
+ARG_DRY_RUN = Arg(("-n", "--dry-run"), help="Show what would be removed, but remove nothing", action="store_true")
 
 COMMANDS = (
     ActionCommand(
@@ -56,7 +56,7 @@ COMMANDS = (
     ),
     ActionCommand(
         name="show",
-        help="Show all that is known of one upload",
+        help="Show the details of one upload",
         func=lazy_load_command(f"{_COMMANDS}.show"),
         args=(ARG_REQUESTID, ARG_OUTPUT),
     ),
@@ -64,8 +64,8 @@ COMMANDS = (
         name="purge",
         help="Remove old uploads from the upload store",
         description=(
-            "Remove all that the upload store holds of uploads that were recorded longer ago than the age given. "
-            "Smartech and the contacts on its lists are not touched. A task that is cleared afterwards uploads anew."
+            "Remove all uploads that are older than the given age from the upload store. "
+            "Smartech and the contacts on its lists are not changed. A task that is cleared afterwards uploads again."
         ),
         func=lazy_load_command(f"{_COMMANDS}.purge"),
         args=(ARG_OLDER_THAN, ARG_DRY_RUN, ARG_YES),
@@ -74,13 +74,13 @@ COMMANDS = (
 
 
 def get_smartech_cli_commands() -> list[GroupCommand]:
-    """Return the group; Airflow 3.2 and newer call this when its command line is used."""
-    return [GroupCommand(name="smartech", help="Look at Smartech uploads, and tidy up", subcommands=COMMANDS)]
+    """Return the command group; Airflow 3.2 and newer calls this when its command line is used."""
+    return [GroupCommand(name="smartech", help="Show Smartech uploads, and remove old ones", subcommands=COMMANDS)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one of the commands as ``python -m airflow_provider_smartech``, for Airflow 3.1, which takes no groups."""
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_smartech", description="Look at Smartech uploads")
+    """Run a command as ``python -m airflow_provider_smartech``, for Airflow 3.1, which has no provider commands."""
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_smartech", description="Show Smartech uploads")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help, description=command.description)

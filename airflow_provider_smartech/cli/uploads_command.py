@@ -23,7 +23,7 @@ Command = Callable[[argparse.Namespace], None]
 
 
 def _said_plainly(command: Command) -> Command:
-    """Let a command end with its error's message alone, and find the store's connection in Airflow's database."""
+    """Make a command exit with only its error's message, and find the store's connection in Airflow's database."""
 
     @wraps(command)
     def run(args: argparse.Namespace) -> None:
@@ -48,7 +48,7 @@ def uploads(args: argparse.Namespace) -> None:
 
 @_said_plainly
 def show(args: argparse.Namespace) -> None:
-    """Show all that is known of one upload."""
+    """Show the details of one upload."""
     statuses = Settings.load().statuses
     upload = configured_upload_store().find(args.requestid)
     shown = _fields(Overview.of(upload, statuses)) | {"path": upload.record.path}
@@ -80,12 +80,12 @@ def _agreed(question: str) -> bool:
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:
-        # Nobody is there to be asked.
+        # There is no terminal to ask.
         return False
 
 
 def _printable(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
-    """Return rows whose texts a terminal shows as they are: they may be Smartech's, or names that anybody chose."""
+    """Return rows with texts that are safe for a terminal: they may come from Smartech or from any user."""
     if output in ("json", "yaml"):
         return rows
     return [{name: _plain(value, output) for name, value in row.items()} for row in rows]
@@ -94,7 +94,7 @@ def _printable(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
 def _plain(value: Any, output: str) -> str:
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    # In a table, brackets are Airflow's markup.
+    # In a table, Airflow reads brackets as markup.
     return escape(shown) if output == "table" else shown
 
 

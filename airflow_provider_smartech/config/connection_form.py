@@ -1,4 +1,4 @@
-"""The form of a connection in Airflow's UI: one declaration, which Airflow 3.1 gets in its own older shape."""
+"""The connection form in Airflow's UI: one declaration, which Airflow 3.1 gets in its older format."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "account": {
         "label": "Account",
-        "description": "A short name of the account, to tell it from another one in the same data centre.",
+        "description": "A short name of the account, to distinguish it from another one in the same data centre.",
         "schema": {"type": ["string", "null"], "pattern": f"^({ACCOUNT_NAME.pattern})?$"},
     },
     "listid": {
         "label": "Default list",
-        "description": "Number of the Smartech list for uploads that name none. Empty: no list.",
+        "description": "Number of the Smartech list for uploads without their own list. Empty: no list.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "notifyemail": {
         "label": "Default notify e-mail",
-        "description": "Whom Smartech tells of uploads that name nobody. Empty: nobody.",
+        "description": "E-mail address that Smartech notifies of uploads without their own address. Empty: none.",
         "schema": {"type": ["string", "null"]},
     },
     "panel_url": {
@@ -45,14 +45,14 @@ BEHAVIOUR: dict[str, Any] = {
     "relabeling": {"password": "API key", "host": "Base URL"},
     "placeholders": {
         "password": "from Smartech's panel: Admin, Sub Admin, Edit on your user name",
-        "host": "empty, unless the IDC's own address is not the right one",
+        "host": "empty, unless the IDC's own address is wrong",
     },
 }
-"""What becomes of Airflow's standard fields, as ``ui-field-behaviour`` of the provider info."""
+"""How the form shows Airflow's standard fields, as ``ui-field-behaviour`` of the provider info."""
 
 
 def widgets() -> dict[str, Any]:
-    """Return the extras as form widgets, as Airflow 3.1 asks a hook for them."""
+    """Return the extras as form widgets, for Airflow 3.1, which asks the hook for them."""
     from wtforms import IntegerField, StringField
     from wtforms.validators import any_of
 
@@ -71,5 +71,5 @@ def widgets() -> dict[str, Any]:
 
 
 def field_behaviour() -> dict[str, Any]:
-    """Return what becomes of the standard fields, as Airflow 3.1 asks a hook for it."""
+    """Return how the form shows the standard fields, for Airflow 3.1, which asks the hook for it."""
     return {name.replace("-", "_"): value for name, value in BEHAVIOUR.items()}

@@ -18,18 +18,18 @@ def _option(description: str, default: str, example: str | None = None, type_: s
 OPTIONS: dict[str, dict[str, Any]] = {
     "upload_store": _option(
         "Folder for upload records and ping-backs, as a URL of an ObjectStoragePath. The workers, the triggerers and "
-        "the receiver must reach the same one. Empty: the folder smartech under AIRFLOW_HOME.",
+        "the receiver must use the same folder. Empty: the folder smartech under AIRFLOW_HOME.",
         default="",
         example="s3://aws_default@my-bucket/smartech",
     ),
     "callback_base_url": _option(
-        "Where Smartech's servers reach the receiver of ping-backs. Empty: <[api] base_url>/smartech.",
+        "URL at which Smartech's servers reach the receiver of ping-backs. Empty: <[api] base_url>/smartech.",
         default="",
         example="https://airflow.example.com/smartech",
     ),
-    "poll_interval": _option("Seconds between two looks for new ping-backs.", default="10", type_="float"),
+    "poll_interval": _option("Seconds between two checks for new ping-backs.", default="10", type_="float"),
     "pingbacks_expected": _option(
-        "How many different terminal ping-backs end an upload. Raise it if your account gets several for each.",
+        "Number of different terminal ping-backs that end an upload. Raise it if your account gets several for each.",
         default="1",
         type_="integer",
     ),
@@ -46,7 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         default="failed, failure, fail, error, rejected, aborted, cancelled, canceled, invalid",
     ),
     "progress_words": _option(
-        "Statuses that mean that an upload is still under way, separated by commas.",
+        "Statuses that mean that an upload is still running, separated by commas.",
         default="queued, pending, accepted, received, scheduled, started, in progress, processing, running, uploading",
     ),
     "echo_completes": _option(

@@ -20,9 +20,9 @@ class Settings:
     """The ``[smartech]`` section.
 
     ``upload_store``: URL of the folder for upload records, in ``ObjectStoragePath``'s form.
-    ``callback_base_url``: where Smartech reaches the receiver, or None where nobody said it.
-    ``poll_interval``: seconds between two looks for ping-backs.
-    ``statuses``: what the ping-backs' words mean, and how many of them end an upload.
+    ``callback_base_url``: URL at which Smartech reaches the receiver, or None if it is not known.
+    ``poll_interval``: seconds between two checks for ping-backs.
+    ``statuses``: what the ping-backs' words mean, and how many ping-backs end an upload.
     """
 
     upload_store: str
@@ -34,7 +34,7 @@ class Settings:
     def load(cls) -> Settings:
         """Read the section as it is now.
 
-        :raises SmartechConfigurationError: an option has no usable value.
+        :raises SmartechConfigurationError: an option has an invalid value.
         """
         return cls(
             upload_store=upload_store_url(),
@@ -52,7 +52,7 @@ class Settings:
 
 
 def upload_store_url() -> str:
-    """Return ``[smartech] upload_store`` alone, for the receiver: a mistake elsewhere must not cost it a ping-back."""
+    """Return only ``[smartech] upload_store``: with another option wrong, the receiver must not lose a ping-back."""
     return _text("upload_store") or f"file://{AIRFLOW_HOME}/smartech"
 
 

@@ -1,4 +1,4 @@
-"""The upload store that the deployment's settings name, opened with Airflow's connections."""
+"""The upload store of the deployment's settings, opened with Airflow's connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_upload_store(url: str) -> UploadStore:
 
 
 def _root(url: str) -> ObjectStoragePath:
-    # A missing connection must not turn into anonymous access, which is what amazon's file system does.
+    # A missing connection must not mean anonymous access, as it does in the Amazon provider's file system.
     if conn_id := urlsplit(url).username:
         BaseHook.get_connection(conn_id)
     return ObjectStoragePath(url)

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_smartech.receiver``: the receiver alone, for an Airflow that cannot be reached."""
+"""``python -m airflow_provider_smartech.receiver``: the receiver alone, if Smartech cannot reach Airflow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from airflow_provider_smartech.receiver.app import create_app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the receiver alone, with the store that Airflow's configuration names."""
+    """Run the receiver alone, with the upload store of Airflow's configuration."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_smartech.receiver", description="Receive Smartech's ping-backs."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8090, help="port to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
-    # As Airflow's own servers do: lets the store's connection be found in Airflow's database.
+    # As in Airflow's own servers, so that the store's connection is found in Airflow's database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     store = configured_upload_store()
-    print(f"Smartech ping-backs: http://{options.host}:{options.port}/, kept in {store.shown_url}", flush=True)  # noqa: T201
+    print(f"Smartech ping-backs: http://{options.host}:{options.port}/, stored in {store.shown_url}", flush=True)  # noqa: T201
     # No access log: it would show the upload ids.
     uvicorn.run(create_app(store), host=options.host, port=options.port, access_log=False)
 

@@ -28,30 +28,30 @@ log = logging.getLogger(__name__)
 
 LARGEST_PINGBACK_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = "60"
-# So many ping-backs are kept at the same time, and so many more wait for that.
+# How many ping-backs are stored at the same time, and how many more may wait for that.
 STORE_THREADS = 8
 MOST_WAITING = 500
 
 
 def create_app(store: UploadStore) -> FastAPI:
-    """Return the app that keeps ping-backs in this store.
+    """Return the app that stores ping-backs in this store.
 
-    ``POST /pingback/<upload id>`` takes JSON, a form or any text of up to 64 KiB, and a query, and answers 200 only
-    after it is stored; 404 for an id that is unknown or has not the form of one; 413 when it is too large; 503 with
-    ``Retry-After`` when the store cannot be reached or too many wait for it. ``GET /health`` answers a JSON object
-    whose ``service`` is ``airflow-provider-smartech``, with 503 when the store cannot be reached.
+    ``POST /pingback/<upload id>`` accepts JSON, a form or any text of up to 64 KiB, and a query. It answers 200 only
+    after the ping-back is stored; 404 for an unknown or malformed id; 413 for a body that is too large; 503 with
+    ``Retry-After`` when the store cannot be reached or too many requests wait for it. ``GET /health`` answers a JSON
+    object whose ``service`` is ``airflow-provider-smartech``, with 503 when the store cannot be reached.
     """
-    # Anyone may call, and makes this look into the store: they must not take the threads of Airflow's own pages.
+    # Anyone can send calls that read the store: these must not use up the threads of Airflow's own pages.
     threads, health_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> JSONResponse:
-        log.warning("A ping-back was not kept. %s", error)
+        log.warning("A ping-back was not stored. %s", error)
         return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER_SECONDS})
 
     def keep(key: str, call: _Call) -> bool:
-        # The id is looked up before the body is read: strangers must not cost much.
+        # The id is looked up before the body is parsed: calls from strangers must be cheap.
         if not store.has(key):
             return False
         said = scrub_json([call.payload(), read_query(call.query)], [call.upload_id, call.upload_id.partition("-")[2]])
@@ -82,7 +82,7 @@ def create_app(store: UploadStore) -> FastAPI:
     return app
 
 
-# Not a plain function, which would cost a change of threads.
+# Async, because FastAPI would run a plain function in another thread.
 async def _key(upload_id: str) -> str:
     key = key_of(upload_id)
     if key is None:
@@ -98,14 +98,14 @@ async def _body(request: Request) -> bytes:
             if len(body) > LARGEST_PINGBACK_BYTES:
                 raise HTTPException(413)
     except ClientDisconnect:
-        # Nobody hears this, but the log would be full of it.
+        # The client is gone; without this, the log would fill with errors.
         raise HTTPException(400) from None
     return bytes(body)
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One call as it came; ``payload`` reads its body."""
+    """One call as it was received; ``payload`` parses its body."""
 
     upload_id: str
     query: str
@@ -115,7 +115,7 @@ class _Call:
     def payload(self) -> Any:
         kind = self.content_type.lower()
         if kind.startswith("multipart/form-data"):
-            # In a loop of this thread's own, because the parser is for one.
+            # In an event loop of this thread, because the parser is async.
             return storable(asyncio.run(self._multipart()))
         return read_payload(self.body, is_form=kind.startswith("application/x-www-form-urlencoded"))
 

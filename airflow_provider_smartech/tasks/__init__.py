@@ -1,1 +1,1 @@
-"""What a task does with an upload, whatever its operator: send it once, and wait for it."""
+"""What the task of any operator does with an upload: send it once, and wait for it."""

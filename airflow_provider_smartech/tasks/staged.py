@@ -1,4 +1,4 @@
-"""The files that the tries of one task stage in S3: going on with earlier ones, and removing what is done."""
+"""The files that the tries of one task stage in S3: reusing earlier ones, and removing those no longer needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskStagings:
-    """What the tries of one task instance have staged, this one included."""
+    """The files that the tries of one task instance have staged, including this try."""
 
     store: UploadStore
     task: TaskTry
@@ -36,15 +36,15 @@ class TaskStagings:
         return self.store.stagings(self.task)
 
     def usable(self, fingerprint: str) -> Staging | None:
-        """Return the files that this try or an earlier one of this round has staged for the query."""
+        """Return the files that this try, or an earlier one that it retries, has staged for the query."""
         return next((one for one in self.all() if one.serves(self.task, fingerprint)), None)
 
     def goes_on_with(
         self, staging: Staging, submission: Submission, request: Callable[[StagedFile], BulkUploadParameters]
     ) -> bool:
-        """Whether the files of an earlier try are there, or needed no more.
+        """Whether the files of an earlier try still exist, or are no longer needed.
 
-        :param request: returns what Smartech is asked for one of them.
+        :param request: returns the request's parameters for one of them.
         :raises SmartechOutcomeUnknown: some were uploaded and the others are gone, and ``on_unknown_outcome`` is
             ``fail``.
         """
@@ -54,14 +54,14 @@ class TaskStagings:
         if any(uploaded) and not all(uploaded) and submission.on_unknown_outcome == "fail":
             raise SmartechOutcomeUnknown(
                 "Some of the files that an earlier try staged were uploaded, and the others are gone; nothing is sent "
-                "again because on_unknown_outcome is 'fail'. Look in Smartech's panel, then clear the task"
+                "again because on_unknown_outcome is 'fail'. Check Smartech's panel, then clear the task"
             )
         if not all(uploaded):
-            log.warning("The files that an earlier try staged are gone; asking the database again.")
+            log.warning("The files that an earlier try staged are gone; running the query again.")
         return all(uploaded)
 
     def stage(self, query: StagedQuery, bucket: str, prefix: str) -> Staging:
-        """Stream a query's rows into files; after an error none of them is left.
+        """Stream a query's rows into files; after an error no file is left.
 
         :raises SmartechError: as ``StagedQuery.stream`` raises.
         """
@@ -78,7 +78,7 @@ class TaskStagings:
             raise
 
     def remove_superseded(self, *, also_uploaded: bool) -> None:
-        """Remove what the tries of this task have staged so far, but nothing that Smartech may have yet to fetch.
+        """Remove the files that the tries of this task have staged, except those that Smartech may still fetch.
 
         :param also_uploaded: whether files whose uploads have ended are removed too.
         """
@@ -93,15 +93,15 @@ class TaskStagings:
             self.remove(staging, {one.record.file for one in taken})
 
     def remove(self, staging: Staging, spare: Collection[str] = ()) -> None:
-        """Remove the files of a staging, but for those whose names are to be spared; what is left is in the log."""
+        """Remove the files of a staging, except those named in ``spare``; files that are left are logged."""
         if staging.removed:
             return
         if spare:
-            log.warning("%s of %s stay: Smartech may have yet to fetch them.", ", ".join(sorted(spare)), staging.url)
+            log.warning("Not removing %s of %s: Smartech may still fetch them.", ", ".join(sorted(spare)), staging.url)
         if remove_folder(self.urls.client, staging.bucket, staging.folder, spare):
             self.store.staging_removed(staging)
 
     def _uploads(self) -> list[Upload]:
-        """Return what the tries of this task have uploaded so far, whatever the file."""
+        """Return all uploads of the tries of this task so far, of any file."""
         parts = takewhile(bool, (self.store.of_task(self.task.for_part(part)) for part in count()))
         return [upload for uploads in parts for upload in uploads]

@@ -1,4 +1,4 @@
-"""Sending one upload from one task instance, once: each try first looks at what the tries before it did."""
+"""Sending one upload from one task instance, once: each try first checks the uploads of earlier tries."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ STORE_WAIT_SECONDS = 5.0
 
 OnUnknownOutcome = Literal["resubmit", "fail"]
 
-# Why an earlier upload is not taken: nobody can say whether it was loaded, or whether it is ours.
+# Why an earlier upload is not reused: it is not known whether it was loaded, or whether it is from this task.
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """The uploads that one task instance is to send, and must not send twice without saying so.
+    """The uploads that one task instance sends, and must not send twice without a warning.
 
-    ``waits``: the task itself waits for the ping-back, so it needs a callback of ours. ``max_rejected``: with more
-    rejected rows, an upload counts as failed.
+    ``waits``: the task itself waits for the ping-back, so it needs this provider's callback. ``max_rejected``: with
+    more rejected rows, an upload counts as failed.
     """
 
     hook: SmartechHook
@@ -68,7 +68,7 @@ class Submission:
     max_rejected: float | None = None
 
     def check(self) -> None:
-        """See that an upload can be sent at all.
+        """Check that an upload can be sent at all.
 
         :raises SmartechConfigurationError: the connection or ``[smartech]`` is wrong.
         """
@@ -77,9 +77,9 @@ class Submission:
             raise _no_callback()
 
     def check_earlier(self) -> None:
-        """See whether something else than before may be sent at all, such as a query's rows of now.
+        """Check whether other data than before may be sent, such as a query's current rows.
 
-        :raises SmartechOutcomeUnknown: an earlier upload may be loaded yet, and ``on_unknown_outcome`` is ``fail``.
+        :raises SmartechOutcomeUnknown: an earlier upload may still be loaded, and ``on_unknown_outcome`` is ``fail``.
         """
         for part in count():
             before = self.store.earlier(self.task.for_part(part))
@@ -90,9 +90,9 @@ class Submission:
                 self._decide_unknown(earlier)
 
     def _unsettled(self, before: list[Upload]) -> list[Upload]:
-        """Return those earlier uploads that Smartech may have taken and that are not settled.
+        """Return the earlier uploads that Smartech may have accepted and that are not settled.
 
-        What the task had sent until it handed over is settled, if it was cleared since.
+        If the task was cleared after it had handed over, everything that it had sent until then is settled.
         """
         handed_over = [one.task for upload in before for one in upload.handovers if one.reason == "handed over"]
         settled = [one for one in handed_over if not self.task.retries(one)]
@@ -110,13 +110,14 @@ class Submission:
         signed: Callable[[], BulkUploadParameters] | None = None,
         rows: int | None = None,
     ) -> Upload:
-        """Return the upload: an earlier try's where that is under way or done, else a new one.
+        """Return the upload: an earlier try's if that is running or complete, else a new one.
 
-        ``part`` tells the uploads of one task apart. ``signed`` returns what is really sent, where that is made only
-        if it is needed; ``file`` tells the upload again. ``rows`` of the file are kept, where they are known.
+        ``part`` distinguishes the uploads of one task. ``file`` identifies the upload in later tries. ``signed``, if
+        given, returns the parameters that are really sent; it is called only if they are needed. ``rows``, the number
+        of rows if known, is recorded.
 
-        :raises SmartechOutcomeUnknown: nothing is known of an earlier try's upload, and ``on_unknown_outcome`` is
-            ``fail``; or this try got no clear answer.
+        :raises SmartechOutcomeUnknown: the outcome of an earlier try's upload is not known, and ``on_unknown_outcome``
+            is ``fail``; or this try got no clear answer.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
         earlier = self.earlier_upload(file, part)
@@ -125,7 +126,7 @@ class Submission:
     def earlier_upload(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
         """Return the earlier try's upload that need not be sent again, None if there is none.
 
-        :raises SmartechOutcomeUnknown: nothing is known of it, and ``on_unknown_outcome`` is ``fail``.
+        :raises SmartechOutcomeUnknown: its outcome is not known, and ``on_unknown_outcome`` is ``fail``.
         """
         before = self.store.earlier(self.task.for_part(part))
         earlier = self._unsettled(before)
@@ -135,40 +136,40 @@ class Submission:
         if UNKNOWN in reasons:
             self._decide_unknown(earlier[reasons.index(UNKNOWN)])
         elif earlier:
-            log.warning("Upload %s of an earlier try %s; uploading anew.", earlier[0].requestid, reasons[0])
+            log.warning("Upload %s of an earlier try %s; uploading again.", earlier[0].requestid, reasons[0])
         elif any(upload.handovers for upload in before):
-            log.warning("Upload %s was handed over before the task was cleared; uploading anew.", before[0].requestid)
+            log.warning("Upload %s was handed over before the task was cleared; uploading again.", before[0].requestid)
         return None
 
     def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
-        """Keep that this task has done its part for the upload."""
+        """Record that this task is finished with the upload."""
         self.store.handed_over(upload.key, Handover(reason=reason, task=self.task))
 
     def _progress(self, upload: Upload) -> Progress:
         return upload.progress(self.settings.statuses, self.max_rejected)
 
     def _why_not(self, earlier: Upload, file: BulkUploadParameters) -> str | None:
-        """Return why an earlier upload is not the one that this try would send, None if it is."""
+        """Return why this try cannot reuse an earlier upload, None if it can."""
         record, account, progress = earlier.record, self.hook.account, self._progress(earlier)
         if progress.surely_failed:
-            # A retry would send the same rows: it ends as the try before.
+            # A retry would send the same rows and end like the earlier try.
             same_rows = progress.by_rows and record.task is not None and self.task.retries(record.task)
             return None if same_rows else "failed"
         if record.fingerprint != file.fingerprint() or record.idc != account.idc:
             doubtful = self._is_unknown(earlier) and self.on_unknown_outcome == "fail"
-            return UNKNOWN if doubtful else "was of another file, list or data centre"
-        # A key that was renewed looks like another account, and a run of the same name like this one.
+            return UNKNOWN if doubtful else "was for another file, list or data centre"
+        # A renewed API key looks like another account, and a run with the same name looks like this one.
         same_account = record.account == account.identity
         same_run = record.task is not None and self.task.follows(record.task)
         is_ours = same_account and same_run and (record.tracked or not self.waits)
         return UNKNOWN if not is_ours or self._is_unknown(earlier) else None
 
     def _is_open(self, earlier: Upload) -> bool:
-        """Whether nothing has been said of its end yet."""
+        """Whether it has not ended yet."""
         return not self._progress(earlier).state.ended
 
     def _is_unknown(self, earlier: Upload) -> bool:
-        """Whether nobody knows if it was loaded: no clear answer came, or the wait for it was given up."""
+        """Whether it is not known if it was loaded: no clear answer came, or the wait for it was given up."""
         progress = self._progress(earlier)
         return (
             progress.state in (State.SUBMITTING, State.OUTCOME_UNKNOWN)
@@ -189,21 +190,21 @@ class Submission:
     def _decide_unknown(self, earlier: Upload) -> None:
         what = (
             f"An earlier try of this task submitted upload {earlier.requestid} at "
-            f"{earlier.record.at:%Y-%m-%d %H:%M:%S} UTC, and whether Smartech loaded it is not known"
+            f"{earlier.record.at:%Y-%m-%d %H:%M:%S} UTC, and it is not known whether Smartech loaded it"
         )
         if self.on_unknown_outcome == "fail":
             raise SmartechOutcomeUnknown(
-                f"{what}; nothing is sent again because on_unknown_outcome is 'fail'. Look in Smartech's panel, "
-                "then clear the task with on_unknown_outcome='resubmit' if the contacts did not arrive"
+                f"{what}; nothing is sent again because on_unknown_outcome is 'fail'. Check Smartech's panel. If the "
+                "contacts were not loaded, clear the task with on_unknown_outcome='resubmit'"
             )
-        log.warning("%s. Submitting it again: contacts are upserted, so a second load changes nothing more.", what)
+        log.warning("%s. Submitting it again: contacts are upserted, so a second load changes nothing.", what)
 
     def _take(self, earlier: Upload) -> Upload:
         requestid = earlier.answer and earlier.answer.requestid
         answer = Answer(outcome="accepted", requestid=requestid or self._lost_requestid(earlier))
-        # Written again: the try before may have died before the upload could be found by its requestid.
+        # Written again: the earlier try may have died before the upload could be found by its requestid.
         self.store.answered(earlier.key, answer)
-        log.info("Taking upload %s of an earlier try; nothing is sent again.", answer.requestid)
+        log.info("Reusing upload %s of an earlier try; nothing is sent again.", answer.requestid)
         return earlier.model_copy(update={"answer": answer})
 
     def _lost_requestid(self, earlier: Upload) -> str:
@@ -240,7 +241,7 @@ class Submission:
             surely_not = isinstance(error, SmartechRefused | SmartechThrottled | SmartechNotReached)
             self.store.answered(record.key, Answer(outcome="not accepted" if surely_not else "unknown"))
             raise
-        # Before it is kept: whatever happens to the store, the requestid can be read here.
+        # Logged before it is stored: if the store fails, the requestid is still in the log.
         log.info("Smartech accepted the upload of %s as %s.", record.path, requestid)
         answer = Answer(outcome="accepted", requestid=requestid)
         keep = retry(
@@ -261,7 +262,7 @@ class Submission:
             raise _no_callback()
         if parameters.callback is None:
             log.warning(
-                "The upload is sent without a callback, so nobody will know when it is complete: "
+                "The upload is sent without a callback, so its completion cannot be detected: "
                 "set [smartech] callback_base_url (or [api] base_url)."
             )
         return False, parameters
@@ -270,12 +271,12 @@ class Submission:
 def _no_callback() -> SmartechConfigurationError:
     return SmartechConfigurationError(
         "Waiting for completion needs this provider's callback: leave `callback` unset and set "
-        "[smartech] callback_base_url (or [api] base_url) to where Smartech's servers reach Airflow."
+        "[smartech] callback_base_url (or [api] base_url) to the URL at which Smartech's servers reach Airflow."
     )
 
 
 def task_try(context: Context) -> TaskTry:
-    """Return what identifies the try that runs now."""
+    """Return the identity of the current try."""
     ti, dag_run = context["ti"], context["dag_run"]
     return TaskTry(
         dag_id=ti.dag_id,

@@ -1,4 +1,4 @@
-"""Waiting for one upload, in this process or in the triggerer, and what comes of it."""
+"""Waiting for uploads, in this process or in the triggerer, and the result."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Result = TypeVar("Result")
 
 
 class Wait:
-    """Waits for uploads, each for ``timeout`` at most, in the deployment's upload store.
+    """Waits for uploads in the configured upload store, at most ``timeout`` for each.
 
-    :param max_rejected: with more rejected rows (an int), or a larger share of them (a float), an upload has failed.
+    :param max_rejected: an upload with more rejected rows (an int), or a larger share of them (a float), has failed.
     """
 
     def __init__(self, timeout: timedelta, max_rejected: float | None = None) -> None:
@@ -47,15 +47,15 @@ class Wait:
 
     @property
     def backstop(self) -> timedelta:
-        """When Airflow itself is to end a deferred wait."""
+        """The time after which Airflow itself ends a deferred wait."""
         return self.timeout + BACKSTOP
 
     def extend(self, more: timedelta) -> None:
-        """Give the store so much time from now on, where the waiting itself is over."""
+        """Give the store this much time from now on, after the wait itself is over."""
         self._deadline = time.monotonic() + more.total_seconds()
 
     def last_look(self) -> None:
-        """Give the store some time for a last look, but not the whole time of the wait once more."""
+        """Give the store some time for a last check, but not the whole timeout again."""
         self.extend(min(self.timeout, BACKSTOP))
 
     def find(self, requestid: str, account: str | None = None) -> Upload:
@@ -63,7 +63,7 @@ class Wait:
 
         :raises UploadUnknown: the store has no record of it.
         :raises UploadAmbiguous: several uploads have it.
-        :raises UploadNotTracked: it was sent without our callback.
+        :raises UploadNotTracked: it was sent without this provider's callback.
         """
         upload = self.store.find(requestid, account)
         if not upload.record.tracked:
@@ -73,13 +73,13 @@ class Wait:
     def patiently(
         self, call: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """Call the store, again and again until the deadline if its storage fails; that says nothing of an upload."""
+        """Call the store; if its storage fails, try again until the deadline."""
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=lambda attempt: time.monotonic() >= self._deadline,
             wait=wait_fixed(self.settings.poll_interval),
             before_sleep=lambda attempt: log.warning(
-                "%s The waiting goes on.", attempt.outcome and attempt.outcome.exception()
+                "%s Still waiting.", attempt.outcome and attempt.outcome.exception()
             ),
             reraise=True,
         )
@@ -92,9 +92,9 @@ class Wait:
     def look(self, upload: Upload) -> dict[str, Any] | None:
         """Return the summary of a completed upload, None while it has not ended.
 
-        From then on it stays as it is, whatever ping-backs come.
+        From then on it does not change, even if more ping-backs come.
 
-        :raises UploadNotCompleted: it ended otherwise.
+        :raises UploadNotCompleted: it ended, but is not complete.
         """
         progress = self._progress(upload)
         if not progress.state.ended:
@@ -102,7 +102,7 @@ class Wait:
         if not upload.conclusions:
             seen = Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks))
             self.store.concluded(upload.key, seen)
-            # Somebody else may have concluded at the same moment, upon more.
+            # Another waiter may have concluded at the same moment, from more ping-backs.
             upload = self.store.read(upload.key, upload)
             progress = self._progress(upload)
         summary = upload.summary(progress)
@@ -128,7 +128,7 @@ class Wait:
         return SmartechBulkUploadTrigger([upload.key for upload in uploads], deadline.timestamp())
 
     def block(self, uploads: Sequence[Upload]) -> list[Upload]:
-        """Wait here and return the uploads as they are when all have ended, or when the time is over."""
+        """Wait in this process, and return the uploads when all have ended or the time is over."""
         waited = [self._until(upload) for upload in uploads]
         self.last_look()
         return [one if self.has_ended(one) else self.patiently(self.store.read, one.key, one) for one in waited]
@@ -140,29 +140,29 @@ class Wait:
             except UploadStoreError as error:
                 if not _may_pass(error):
                     raise
-                # The time is over; there is a last look.
+                # The time is over; the caller checks once more.
                 break
             if not self.has_ended(upload):
                 time.sleep(min(self.settings.poll_interval, left))
         return upload
 
     def resume(self, event: dict[str, Any] | None) -> list[Upload]:
-        """Return the uploads that a trigger's event is about, as the store has them now.
+        """Return the uploads of a trigger's event, as they are in the store now.
 
-        :raises WaitBroken: the event is missing, says nothing that is known, or is not what the store says.
+        :raises WaitBroken: the event is missing or not recognised, or contradicts the store.
         """
         known = isinstance(event, dict) and event.get("event") in ("ended", "timed out", "error")
         keys = event.get("keys") if known and event else None
         if event is None or not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
-            raise WaitBroken(f"The trigger came back with an event that says nothing: {event!r}.")
+            raise WaitBroken(f"The trigger returned an event that is not recognised: {event!r}.")
         self.extend(BACKSTOP)
         uploads = [self.patiently(self.store.read, key) for key in keys]
         unfinished = next((upload.requestid for upload in uploads if not self.has_ended(upload)), None)
         if event["event"] == "error" and unfinished:
-            raise WaitBroken(f"Waiting for upload {unfinished} broke off: {event.get('message')}")
+            raise WaitBroken(f"Waiting for upload {unfinished} failed: {event.get('message')}")
         if event["event"] == "ended" and unfinished:
             raise WaitBroken(
-                f"The triggerer says that upload {unfinished} has ended, but by this worker's settings it has "
+                f"The triggerer says that upload {unfinished} has ended, but with this worker's settings it has "
                 "not. Give both the same [smartech] section, and restart the triggerer after a change."
             )
         return uploads
@@ -170,7 +170,7 @@ class Wait:
     def conclude(self, upload: Upload) -> dict[str, Any]:
         """Return the summary of an upload that was waited for.
 
-        :raises UploadNotCompleted: it failed, or ended with a status that nobody recognises.
+        :raises UploadNotCompleted: it failed, or ended with a status that is not recognised.
         :raises UploadTimeout: it has not ended.
         """
         summary = self.patiently(self.look, upload)
@@ -180,10 +180,10 @@ class Wait:
 
 
 def is_timeout(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
-    """Whether a task is resumed because Airflow's own deadline of its deferral is over."""
+    """Whether a task is resumed because Airflow's own deadline for the deferral has passed."""
     return next_method == TRIGGER_FAIL_REPR and (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the storage may answer later: not for a file that is damaged."""
+    """Whether the error may be temporary: not for a damaged file."""
     return isinstance(error, UploadStoreError) and not isinstance(error, UploadRecordUnreadable)

@@ -1,4 +1,4 @@
-"""What the operators share whose files are in S3."""
+"""The base class of the operators whose files are in S3."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class S3BaseOperator(SmartechBaseOperator):
         self.url_mode = url_mode
         self.url_validity = as_timedelta(url_validity)
         self.url_minimum_validity = as_timedelta(url_minimum_validity)
-        # A wrong choice is an error when the DAG is read; the connection's id may still be a template.
+        # A wrong choice is an error when the DAG is parsed; the connection's id may still be a template.
         self._new_urls()
 
     @cached_property
     def _urls(self) -> S3Urls:
-        # Once for a task, because making clients of S3 takes long; it is first needed when the templates are rendered.
+        # Once per task, because creating S3 clients is slow; first used after the templates are rendered.
         return self._new_urls()
 
     def _new_urls(self) -> S3Urls:

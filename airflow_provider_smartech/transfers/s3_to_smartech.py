@@ -1,4 +1,4 @@
-"""The operator that submits a CSV that is in S3 already."""
+"""The operator that submits a CSV that is already in S3."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class S3ToSmartechOperator(S3BaseOperator):
-    """Submits a CSV of contacts that is in S3 already, and returns its ``requestid``.
+    """Submits a CSV of contacts that is already in S3, and returns its ``requestid``.
 
     Before anything is sent, the first bytes of the object are read: it must be plain CSV that begins with a header in
     UTF-8, without blank or repeated columns.
 
-    The parameters about Smartech and the wait, the retries and the errors are those of
+    The parameters for Smartech and the wait, the retries and the errors are those of
     ``SmartechBulkUploadOperator``.
 
     :param s3_bucket: name of the bucket.
@@ -32,15 +32,15 @@ class S3ToSmartechOperator(S3BaseOperator):
     :param primary_key: column that the header must have, such as ``EMAIL``.
     :param aws_conn_id: AWS connection that reads the object and signs the link.
     :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
-        whose policy admits Smartech's servers.
+        whose policy allows Smartech's servers.
     :param url_validity: how long a signed link is valid, in seconds or as a timedelta, 7 days at most: Smartech
         fetches the file some time after its answer.
-    :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
+    :param url_minimum_validity: if the AWS credentials are temporary, a link expires with them; it is an error if
         they expire within this time.
 
-    :raises ContactsRefused: the object is not there, or is no CSV that Smartech could load.
-    :raises ContactsStorageError: S3 does not show the object.
-    :raises SmartechConfigurationError: the AWS credentials cannot sign a link that lives long enough.
+    :raises ContactsRefused: the object does not exist, or is not a CSV that Smartech can load.
+    :raises ContactsStorageError: an S3 request for the object failed.
+    :raises SmartechConfigurationError: the AWS credentials cannot sign a link that is valid long enough.
     """
 
     template_fields: Sequence[str] = ("s3_key", "primary_key", *S3BaseOperator.template_fields)
@@ -51,7 +51,7 @@ class S3ToSmartechOperator(S3BaseOperator):
         self.primary_key = primary_key
 
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
-        """Return the object; its beginning is looked at before it is sent."""
+        """Return the object; its first bytes are checked before it is sent."""
         urls = self._urls
         return [
             HostedFile(

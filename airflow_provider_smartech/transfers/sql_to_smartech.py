@@ -1,4 +1,4 @@
-"""The operator that streams a query into CSV on S3 and submits that."""
+"""The operator that streams a query's rows into CSV files in S3 and submits these."""
 
 from __future__ import annotations
 
@@ -34,50 +34,51 @@ DeleteStaged = Literal["on_success", "always", "never"]
 
 
 class SqlToSmartechOperator(S3BaseOperator):
-    """Streams a query into CSV on S3, and submits that to Smartech.
+    """Streams a query's rows into CSV files in S3, and submits these to Smartech.
 
-    Memory stays flat however many rows there are. PostgreSQL writes the CSV itself (``COPY``), drivers that give Arrow
-    batches are read by these, all others by ``fetchmany``; the bytes are the same.
+    Memory use does not grow with the number of rows. PostgreSQL writes the CSV itself (``COPY``), drivers that give
+    Arrow batches are read in these, all others with ``fetchmany``; the bytes are the same.
 
-    A retry goes on with the files that an earlier try has staged. Clearing the task asks the database anew.
+    A retry continues with the files that an earlier try staged. Clearing the task runs the query again.
 
     Returns ``{"requestids": […], "rows": …, "bytes": …, "missing_keys": …, "accepted": …, "rejected": …, "files":
-    [{"requestid", "key", "rows", "bytes", "accepted", "rejected"}]}``; ``accepted`` and ``rejected`` are None where the
-    task does not wait or a ping-back named no numbers. ``requestids`` is pushed to XCom by that name as soon as all
-    files are submitted.
+    [{"requestid", "key", "rows", "bytes", "accepted", "rejected"}]}``; ``accepted`` and ``rejected`` are None if the
+    task does not wait or a ping-back has no such numbers. ``requestids`` is also pushed to XCom under that name as soon
+    as all files are submitted.
 
-    The parameters about Smartech and the wait, the retries and the errors are those of
+    The parameters for Smartech and the wait, the retries and the errors are those of
     ``SmartechBulkUploadOperator``.
 
     :param sql: one SELECT, or the name of a ``.sql`` file; templated.
     :param conn_id: connection of any database whose hook is a ``DbApiHook``.
     :param s3_bucket: name of the bucket to stage the files in.
-    :param s3_prefix: folder in it; below, the files get names that nobody can guess.
-    :param columns: new names for columns of the query, such as ``{"email": "EMAIL"}``; the others keep theirs.
+    :param s3_prefix: folder in the bucket; the files in it get unguessable names.
+    :param columns: new names for columns of the query, such as ``{"email": "EMAIL"}``; others keep their names.
     :param parameters: values for the query's placeholders, bound by the driver.
     :param hook_params: arguments for the database's hook.
-    :param primary_key: column of the file without which Smartech cannot tell the contact.
-    :param on_missing_key: what rows do where it is NULL or blank: ``"fail"`` the task, or be left out (``"skip"``).
-    :param on_empty: what becomes of the task without rows: ``"skip"``, ``"fail"``, or ``"submit"`` the header alone.
-    :param max_rows_per_file: splits the rows into files of so many, each with a requestid of its own.
-    :param delete_staged: removes the staged files, earlier tries' included: ``"on_success"`` (the default if the task
-        waits for completion), ``"always"`` also when it has failed for good, or ``"never"`` (the default otherwise:
-        Smartech has yet to fetch them). Files that were superseded before Smartech was told of them are always removed.
-    :param upload_args: what S3 is told of the files, such as ``{"ServerSideEncryption": "aws:kms"}``.
+    :param primary_key: column of the file by which Smartech identifies a contact.
+    :param on_missing_key: what to do if rows have it NULL or blank: ``"fail"`` the task, or ``"skip"`` these rows.
+    :param on_empty: what to do without rows: ``"skip"`` or ``"fail"`` the task, or ``"submit"`` only the header.
+    :param max_rows_per_file: splits the rows into files of this many rows, each with its own requestid.
+    :param delete_staged: when to remove the staged files, including those of earlier tries: ``"on_success"`` (the
+        default if the task waits for completion), ``"always"`` (also when the task has finally failed), or ``"never"``
+        (the default otherwise: Smartech still has to fetch them). Files that were replaced before they were submitted
+        are always removed.
+    :param upload_args: arguments for S3 about the files, such as ``{"ServerSideEncryption": "aws:kms"}``.
     :param aws_conn_id: AWS connection that writes the files and signs the links.
     :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
-        whose policy admits Smartech's servers.
+        whose policy allows Smartech's servers.
     :param url_validity: how long a signed link is valid, in seconds or as a timedelta, 7 days at most: Smartech
         fetches the file some time after its answer.
-    :param url_minimum_validity: where the AWS credentials are temporary, a link dies with them; it is an error if
+    :param url_minimum_validity: if the AWS credentials are temporary, a link expires with them; it is an error if
         they expire within this time.
 
     :raises ContactsRefused: the query's columns or values cannot be uploaded.
     :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
     :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
-    :raises ContactsQueryFailed: the database stopped the query while rows were read.
-    :raises ContactsStorageError: S3 does not take the files.
-    :raises SmartechConfigurationError: a connection is not of the right kind, or its credentials expire too soon.
+    :raises ContactsQueryFailed: the database aborted the query while rows were read.
+    :raises ContactsStorageError: an S3 request for the files failed.
+    :raises SmartechConfigurationError: a connection has the wrong type, or its credentials expire too soon.
     """
 
     template_fields: Sequence[str] = (
@@ -124,28 +125,28 @@ class SqlToSmartechOperator(S3BaseOperator):
         self.delete_staged = delete_staged or ("on_success" if self.wait_for_completion else "never")
         self.upload_args = upload_args
         self._streaming = False
-        # A wrong choice is an error when the DAG is read; texts may still be templates.
+        # A wrong choice is an error when the DAG is parsed; texts may still be templates.
         self._query()
         self._check_delete_staged()
         if self.url_mode == "direct" and str((upload_args or {}).get("ServerSideEncryption")).startswith("aws:kms"):
             raise ValueError(
-                "url_mode='direct' must not be used with KMS: S3 gives such objects to signed requests only"
+                "url_mode='direct' must not be used with KMS: S3 serves such objects only to signed requests"
             )
 
     def execute(self, context: Context) -> Any:
-        """Stage and submit the query's rows, or go on where an earlier try ended."""
+        """Stage and submit the query's rows, or continue where an earlier try ended."""
         with self._tidied(context):
             return super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Finish the task after the deferred wait, however that ended."""
+        """Finish the task after the deferred wait, successful or not."""
         with self._tidied(context):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Break off while rows are streamed, so that nothing stays behind: the task has only seconds left.
+        """Stop while rows are streamed, so that no files are left: the task has only seconds left.
 
-        Airflow calls this in between, and would let the task go on.
+        Airflow calls this during the stream, and would otherwise let the task continue.
         """
         if self._streaming:
             raise TaskKilled("The task was killed while it streamed the query; nothing was sent.")
@@ -165,7 +166,7 @@ class SqlToSmartechOperator(S3BaseOperator):
         ]
 
     def sources(self) -> OperatorLineage[Any, Any] | None:
-        """Return the tables that the query reads, as far as OpenLineage's parser knows them."""
+        """Return the tables that the query reads, as far as OpenLineage's parser finds them."""
         from airflow.providers.common.compat.openlineage.utils.sql import get_openlineage_facets_with_sql
 
         found: OperatorLineage[Any, Any] | None = get_openlineage_facets_with_sql(
@@ -178,13 +179,13 @@ class SqlToSmartechOperator(S3BaseOperator):
         context["ti"].xcom_push(key="requestids", value=[upload.requestid for upload in uploads])
 
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> dict[str, Any]:
-        """Remove the staged files if that is wanted, and return what was uploaded."""
+        """Remove the staged files if configured, and return what was uploaded."""
         staged = self._staged(submission)
         stagings = staged.all()
-        # Not by the query, which may have been changed while the task was deferred.
+        # Not found by the query, which may have changed while the task was deferred.
         staging = next((one for one in stagings if one.holds(uploads[0])), None)
         if staging is None:
-            raise UploadStoreError("The upload store has lost what this task staged; its uploads were submitted.")
+            raise UploadStoreError("The upload store lost the record of this task's staged files; they were submitted.")
         if self.delete_staged != "never":
             for one in stagings:
                 staged.remove(one)
@@ -221,11 +222,11 @@ class SqlToSmartechOperator(S3BaseOperator):
         if self.delete_staged != "never" and not self.wait_for_completion:
             raise ValueError(
                 f"delete_staged={self.delete_staged!r} needs wait_for_completion=True: without it, the files would be "
-                "gone before Smartech has fetched them"
+                "removed before Smartech has fetched them"
             )
 
     def _staged(self, submission: Submission) -> TaskStagings:
-        # Here, because DAG files are parsed every few seconds, and their tasks run once a night.
+        # Imported here: DAG files are parsed every few seconds, but their tasks run rarely.
         from airflow_provider_smartech.tasks.staged import TaskStagings
 
         return TaskStagings(
@@ -236,7 +237,7 @@ class SqlToSmartechOperator(S3BaseOperator):
         )
 
     def _earlier(self, submission: Submission) -> Staging | None:
-        """Return what an earlier try has staged for this query, if the task can go on with it."""
+        """Return what an earlier try staged for this query, if the task can continue with it."""
         staged, fingerprint = self._staged(submission), self._query().fingerprint(self.s3_bucket, self.s3_prefix)
         staging = staged.usable(fingerprint)
 
@@ -245,11 +246,11 @@ class SqlToSmartechOperator(S3BaseOperator):
 
         if staging is None or not staged.goes_on_with(staging, submission, request):
             return None
-        log.info("Going on with the %s file(s) that an earlier try has staged.", len(staging.files))
+        log.info("Continuing with the %s file(s) that an earlier try staged.", len(staging.files))
         return staging
 
     def _stage(self, submission: Submission) -> Staging:
-        # Whatever can be refused, is refused before the query runs.
+        # Everything that can be checked is checked before the query runs.
         self.request(submission.hook, "https://bucket.example/contacts.csv")
         self._urls.check(self.s3_bucket, self.s3_prefix)
         submission.check()
@@ -264,7 +265,7 @@ class SqlToSmartechOperator(S3BaseOperator):
 
     @contextmanager
     def _tidied(self, context: Context) -> Iterator[None]:
-        """With ``delete_staged="always"``, remove the staged files when the task has failed for good."""
+        """With ``delete_staged="always"``, remove the staged files when the task has finally failed."""
         try:
             yield
         except TaskDeferred:
@@ -275,6 +276,6 @@ class SqlToSmartechOperator(S3BaseOperator):
             if self.delete_staged == "always" and over:
                 try:
                     self._staged(self._submission(context, self._wait())).remove_superseded(also_uploaded=True)
-                except Exception as failure:  # noqa: BLE001 - it must not take the place of what ended the task
+                except Exception as failure:  # noqa: BLE001 - it must not replace the error that ended the task
                     log.warning("Staged files may be left in S3. %s", failure)
             raise
