@@ -1,6 +1,6 @@
-# Each target sets up what it needs in a virtual environment of its own.
-# AIRFLOW=3.1.8 takes that Airflow instead of the newest one.
-# DIST=1 takes the built wheel, installed by itself, instead of the source tree.
+# Each target installs what it needs in a virtual environment.
+# AIRFLOW=3.1.8 uses that Airflow instead of the newest one.
+# DIST=1 uses the built wheel, installed separately, instead of the source tree.
 
 AIRFLOW ?=
 DIST ?=
@@ -11,14 +11,14 @@ HISTORIES ?= 10000
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(DIST),-dist)
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Airflow 3.2 does not start with newer ones of these; Airflow's own constraints hold it back.
+# Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster $(ARGS)
 SOURCES := $(shell find airflow_provider_smartech bench cluster demo example_dags tests -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
-# The source distribution without the package: tests run in there can only import the installed one.
+# The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
 .PHONY: demo test check build cluster test-cluster soak simulate bench screenshots chromium redis docker-compose format clean
@@ -26,10 +26,10 @@ UNPACKED := build/sdist
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) chromium ## run every test
+test: $(INSTALLED) chromium ## run all tests
 	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) $(PYTEST)
 
-check: $(INSTALLED) ## run the linters, the layers of the imports and the types
+check: $(INSTALLED) ## check with the linters, the import layers and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -37,19 +37,19 @@ check: $(INSTALLED) ## run the linters, the layers of the imports and the types
 
 build: dist/.built ## make the wheel and the source distribution, in dist/
 
-cluster: $(INSTALLED) redis ## run the services of docker-compose.yaml as processes; PROFILE=receiver adds that one
+cluster: $(INSTALLED) redis ## run the services of docker-compose.yaml as processes; PROFILE=receiver adds the receiver
 	@$(BIN)/python -m cluster $(if $(PROFILE),--profile $(PROFILE))
 
 test-cluster: $(INSTALLED) redis docker-compose ## run the example DAGs and the faults on such a cluster
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
 
-soak: $(INSTALLED) redis ## upload on such a cluster while it breaks at random, and balance the books; UPLOADS=300 SEED=1
+soak: $(INSTALLED) redis ## upload on such a cluster while components fail at random, and compare the results; UPLOADS=300 SEED=1
 	@$(BIN)/python -m cluster.soak --uploads $(UPLOADS) $(if $(SEED),--seed $(SEED))
 
-simulate: $(INSTALLED) ## run random histories of tasks, and see what must hold in each; HISTORIES=10000 SEED=1
+simulate: $(INSTALLED) ## run random histories of tasks, and check each of them; HISTORIES=10000 SEED=1
 	@$(BIN)/python -m tests.histories --histories $(HISTORIES) $(if $(SEED),--seed $(SEED))
 
-bench: $(INSTALLED) ## measure everything; writes bench/*.md and .png
+bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group bench
 	$(BIN)/python -m bench.imports
 	$(BIN)/python -m bench.pings
@@ -57,10 +57,10 @@ bench: $(INSTALLED) ## measure everything; writes bench/*.md and .png
 	$(BIN)/python -m bench.pages
 	$(BIN)/python -m bench $(ARGS)
 
-screenshots: $(INSTALLED) chromium ## take the pictures in docs/ anew
+screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/test_ui.py
 
-format: $(INSTALLED) ## mend what the linters can
+format: $(INSTALLED) ## fix what the linters can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -76,7 +76,7 @@ $(INSTALLED): pyproject.toml $(VENV)/.uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable . --group dev $(AIRFLOW_PACKAGE)
 	@touch $@
 else
-# At first with nothing but what the wheel itself declares: a test tool may bring what a user would miss.
+# First with only the wheel's declared dependencies: a test tool may install a package that a user would not have.
 $(INSTALLED): dist/.built $(VENV)/.uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --reinstall-package airflow-provider-smartech \
 	    dist/*.whl $(AIRFLOW_PACKAGE)
@@ -95,8 +95,8 @@ dist/.built: $(SOURCES)
 	rm -r $(UNPACKED)/airflow_provider_smartech
 	@touch $@
 
-# Where they are missing, Debian's: the tests in a browser take its Chromium (CHROMIUM=/path/to/it names another one),
-# the cluster takes its Redis, and the test of docker-compose.yaml its docker-compose.
+# These are installed from Debian if they are missing: Chromium for the browser tests (CHROMIUM=/path/to/it selects
+# another one), Redis for the cluster, and docker-compose for the test of docker-compose.yaml.
 chromium:
 	@command -v $(CHROMIUM) >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) chromium fonts-dejavu-core; }
 
@@ -106,5 +106,5 @@ redis:
 docker-compose:
 	@command -v docker-compose >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) docker-compose; }
 
-clean: ## remove what make made
+clean: ## remove what make created
 	rm -rf .venv* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

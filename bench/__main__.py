@@ -1,4 +1,4 @@
-"""``make bench``: measures the pipelines from PostgreSQL to S3 and writes a table and a plot beside this file."""
+"""``make bench``: measures the pipelines from PostgreSQL to S3 and writes a table and a plot next to this file."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def main() -> None:
             postgres.execute(CONTACTS.format(rows=rows), f"VACUUM ANALYZE contacts_{rows}")
             _write_file(postgres, folder, f"contacts_{rows}")
         for rows in options.rows:
-            # In turn, so that a slow minute of the machine falls on all of them; there and back, because what runs
-            # before makes a difference too.
+            # In turn, so that a slow minute of the machine affects all of them; in alternating order, because the
+            # previous run also has an effect.
             for number in range(options.rounds if rows == min(options.rows) else 1):
                 for pipeline in options.pipelines if number % 2 else options.pipelines[::-1]:
                     result = _measure(pipeline, f"contacts_{rows}", environment)

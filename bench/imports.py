@@ -1,4 +1,4 @@
-"""The fifth part of ``make bench``: what importing the operators and sensors costs, each time that a DAG is parsed."""
+"""The fifth part of ``make bench``: what importing the operators and sensors costs at each parse of a DAG."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bench.progress import say
 REPORT = Path(__file__).with_name("imports.md")
 ROUNDS = 7
 WANTED_MS = 20.0
-# Parsing has these at hand already.
+# Already imported when a DAG is parsed.
 FIRST = "from airflow.sdk import BaseOperator, BaseSensorOperator, DAG"
-# A module that nothing else imports: what comes after it in the list is counted.
+# A module that nothing else imports: the modules after it in the list are counted.
 MARK = "tabnanny"
 MODULES = {
     "this provider: operators, sensors": "airflow_provider_smartech.operators, airflow_provider_smartech.sensors",
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _milliseconds(modules: str) -> float:
-    """Return what importing these adds to Airflow's own base classes, by Python's own count."""
+    """Return the time of importing these in addition to Airflow's base classes, as measured by Python."""
     code = f"{FIRST}\nimport {MARK}\nimport {modules}"
     command = [sys.executable, "-X", "importtime", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The second part of ``make bench``: how long the uploads page takes, however many uploads its store holds."""
+"""The second part of ``make bench``: how long the uploads page takes with few and with many uploads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def main() -> None:
                 ("a folder", f"file://{folder}/{uploads}"),
                 ("S3", f"s3://bench_s3@uploads-{uploads}/smartech"),
             ):
-                say(f"keeping {uploads:,} uploads in {kind}")
+                say(f"storing {uploads:,} uploads in {kind}")
                 store = open_upload_store(url)
                 fill(store, uploads)
                 measured[kind, uploads] = _open_all(store, rounds)
@@ -66,8 +66,8 @@ def main() -> None:
 
 
 def fill(store: UploadStore, uploads: int) -> None:
-    """Keep uploads of the last sixty days, of three DAGs and lists; nearly all of them completed."""
-    # No power cut is expected.
+    """Store uploads of the last sixty days, of three DAGs and lists; nearly all of them completed."""
+    # Durability is not needed here.
     with patch("os.fsync"):
         now = datetime.now(UTC)
         for number in range(uploads):
@@ -88,7 +88,7 @@ def fill(store: UploadStore, uploads: int) -> None:
 
 
 def _requests_of_newest(store: UploadStore, log: Path) -> int:
-    """Return how many requests the newest uploads take, by the log of the stand-in of S3."""
+    """Return how many requests the newest uploads take, according to the log of the stand-in for S3."""
     listing, before = Listing(store, Settings.load().statuses), _lines(log)
     listing.page(Filter(), ROWS_PER_PAGE)
     return _lines(log) - before
@@ -99,11 +99,11 @@ def _lines(log: Path) -> int:
 
 
 def _open_all(store: UploadStore, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each page, over HTTP; the login is Airflow's matter, and left out."""
+    """Return the median seconds of each page, over HTTP; without Airflow's login."""
     app = create_app(store)
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
     with AppServer(app) as server, httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
-        # The first request fetches the connection and makes the file system.
+        # The first request fetches the connection and creates the file system.
         client.get("/").raise_for_status()
         return {name: statistics.median(_times(client, path, rounds)) for name, path in PAGES.items()}
 
@@ -120,9 +120,9 @@ def _report(measured: dict[tuple[str, int], dict[str, float]], requests: dict[in
     yield "# The uploads page"
     yield ""
     yield (
-        f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores, which the stand-in of S3 "
+        f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores, which the stand-in for S3 "
         "shares. Seconds of one page over HTTP, without Airflow's login; medians of "
-        f"{rounds} rounds. A filter that takes few looks for a second, then offers to look further."
+        f"{rounds} rounds. A filter with few matches searches for a second, then offers to search further."
     )
     yield ""
     yield "| page | " + " | ".join(f"{kind}, {uploads:,} uploads" for kind, uploads in columns) + " |"
@@ -140,8 +140,8 @@ def _report(measured: dict[tuple[str, int], dict[str, float]], requests: dict[in
     yield ""
     yield (
         f"The newest uploads take {requests[MANY]} requests to S3, {READER_THREADS} at a time. The stand-in answers "
-        f"one after the other, and looks through all of its keys, {MANY:,} uploads' too, for each listing: that is "
-        "what its seconds are."
+        f"one request at a time, and scans all of its keys, also those of {MANY:,} uploads, for each listing: this "
+        "takes most of its time."
     )
 
 

@@ -1,4 +1,4 @@
-"""The fourth part of ``make bench``: ping-backs a second, beside a bare route that does the same writes; and junk."""
+"""The fourth part of ``make bench``: ping-backs per second, compared with a bare route with the same writes; and junk."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TELL = "Content-Type: application/json\r\n"
 
 
 def bare(store: UploadStore) -> FastAPI:
-    """A route that writes what the receiver writes, and looks at nothing."""
+    """A route that writes what the receiver writes, without any checks."""
     app = FastAPI()
 
     @app.post("/pingback/{upload_id}")
@@ -66,7 +66,7 @@ APPS = {"receiver": create_app, "bare route": bare}
 
 
 def main() -> None:
-    """Measure both apps over both stores, then the receiver under junk, and write the report."""
+    """Measure both apps with both stores, then the receiver with junk, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m bench.pings")
     parser.add_argument("--serve", nargs=3, metavar=("APP", "STORE", "PORT"), help="for the process of a server")
     options = parser.parse_args()
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _rates(url: str) -> dict[str, float]:
-    """Return the ping-backs a second of each app; rounds in turn, so that what slows the machine slows both."""
+    """Return the ping-backs per second of each app; in alternating rounds, so that a slow machine affects both."""
     ids = _submit(open_upload_store(url))
     found: dict[str, list[float]] = {name: [] for name in APPS}
     for number in range(ROUNDS):
@@ -108,7 +108,7 @@ def _submit(store: UploadStore) -> list[str]:
 
 @contextmanager
 def _serving(name: str, url: str) -> Iterator[tuple[str, psutil.Process]]:
-    """Run an app in a process of its own."""
+    """Run an app in a separate process."""
     [port] = free_ports(1)
     process = subprocess.Popen([sys.executable, "-m", "bench.pings", "--serve", name, url, str(port)])
     address = f"http://127.0.0.1:{port}"
@@ -128,14 +128,14 @@ def _answers(address: str) -> bool:
 
 
 async def _send(address: str, ids: Sequence[str], seconds: float) -> float:
-    """Call back from several connections at once for a time, and return how many were acknowledged each second."""
+    """Call back from several connections at once for a time, and return how many were acknowledged per second."""
     began = time.monotonic()
     counts = await asyncio.gather(*(_sender(address, ids, began + seconds) for _ in range(SENDERS)))
     return sum(counts) / (time.monotonic() - began)
 
 
 async def _sender(address: str, ids: Sequence[str], until: float) -> int:
-    # By hand, because a client library would need more of the machine than the server.
+    # Without a client library, which would use more CPU than the server.
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
     taken = 0
     while time.monotonic() < until:
@@ -160,7 +160,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 def _junk(url: str, folder: Path) -> dict[str, float | str]:
-    """Send what nobody should, and return how the receiver is afterwards."""
+    """Send junk requests, and return the state of the receiver afterwards."""
     ids = _submit(open_upload_store(url))
     with _serving("receiver", url) as (address, process):
         asyncio.run(_send(address, ids, 1.0))
@@ -196,7 +196,7 @@ async def _send_junk(address: str, ids: Sequence[str], number: int) -> Counter[s
 
 
 async def _one_piece(address: str, ids: Sequence[str], which: int) -> str:
-    """Send one piece of junk and return what was answered; none of it belongs to an upload."""
+    """Send one junk request and return the answer; none belongs to an upload."""
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
     unknown, known = secrets.token_urlsafe(32), random.choice(ids)
     try:
@@ -210,11 +210,11 @@ async def _one_piece(address: str, ids: Sequence[str], which: int) -> str:
             case 3:
                 writer.write(_request(known, b"x" * (LARGEST_PINGBACK_BYTES + 1)))
             case 4:
-                # Says that it is short and is not, or is endless.
+                # Declares a short body and sends more, or an endless one.
                 head = f"POST /pingback/{known} HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n"
                 writer.write(head.encode() + b"10000\r\n" + b"x" * 65536 + b"\r\n" + b"10000\r\n" + b"x" * 65536)
             case 5:
-                # A slow one, which goes away in the middle.
+                # A slow client, which disconnects in the middle.
                 writer.write(_request(known, PAYLOAD)[:-20])
                 await writer.drain()
                 await asyncio.sleep(0.05)
@@ -237,10 +237,10 @@ def _report(rates: dict[str, dict[str, float]], junk: dict[str, float | str]) ->
     yield ""
     yield (
         f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores, which the senders and the "
-        f"stand-in of S3 share. Ping-backs a second that were kept before they were acknowledged, from {SENDERS} "
+        f"stand-in for S3 share. Ping-backs per second that were stored before they were acknowledged, from {SENDERS} "
         f"connections at once to one process; medians of {ROUNDS} runs of {SECONDS:.0f} s. The bare route writes the "
-        "same two files, and neither looks whether the upload is known nor reads what was sent. On S3 that look is a "
-        "third request, of which the stand-in, answering one after the other, has most of the work."
+        "same two files, but does not check whether the upload is known, and does not read the body. On S3 this check "
+        "is a third request, and the stand-in, which answers one request at a time, limits the rate."
     )
     yield ""
     yield "| store | receiver | bare route | wanted | measured |"
@@ -250,8 +250,8 @@ def _report(rates: dict[str, dict[str, float]], junk: dict[str, float | str]) ->
         yield f"| {where} | {ours:,.0f} | {peer:,.0f} | at least {WANTED} | {ours / peer:.2f} |"
     yield ""
     yield (
-        f"Then {JUNK:,} requests that no Smartech would send: unknown and malformed ids, bodies that are too large or "
-        "endless, slow ones that go away, wrong encodings, no HTTP at all."
+        f"Then {JUNK:,} requests that Smartech would never send: unknown and malformed ids, bodies that are too large "
+        "or endless, slow clients that disconnect, wrong encodings, no HTTP at all."
     )
     yield ""
     yield "| what | wanted | measured |"

@@ -1,7 +1,7 @@
-"""The pipelines from PostgreSQL to S3. Each runs in a process of its own: ``python -m bench.pipelines <pipeline> <table>``.
+"""The pipelines from PostgreSQL to S3. Each runs in its own process: ``python -m bench.pipelines <pipeline> <table>``.
 
-Prints a JSON object with the wall time and the CPU time of the pipeline itself in seconds, without imports, and the peak
-memory of the whole process in MB.
+Prints a JSON object with the wall time and the CPU time of the pipeline itself in seconds, without imports, and the
+peak memory of the whole process in MB.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PART = 8 << 20
 
 
 def run_operator(connect: Callable[[], Any], table: str, copy: bool = True) -> None:
-    """Run this provider's operator, with the driver that is wanted."""
+    """Run this provider's operator with a driver."""
     hook = type("Hook", (), {"get_conn": staticmethod(connect)})()
     operator = type("Operator", (SqlToSmartechOperator,), {"_database": lambda self: hook})
     if not copy:
@@ -98,7 +98,7 @@ def _sql_to_s3(table: str, frames: Any) -> None:
 
 
 class BareFile:
-    """The least that takes COPY's rows to parts of an object, two of them under pipeline at once."""
+    """The minimum for writing COPY's rows as parts of an object; two parts are sent at a time."""
 
     def __init__(self) -> None:
         self.client = s3_client()
@@ -167,7 +167,7 @@ def copy_to_nowhere(table: str) -> None:
 
 
 def _psycopg2() -> Any:
-    # Imported late, as by Airflow's hooks: a pipeline's memory is not to hold the drivers of the others.
+    # Imported late, as by Airflow's hooks: a pipeline's memory must not include the drivers of the others.
     import psycopg2
 
     return psycopg2.connect(os.environ["BENCH_URI"])
@@ -188,20 +188,20 @@ PIPELINES: list[Callable[[str], None]] = [
 
 
 def query(table: str) -> str:
-    """Return what all pipelines ask for."""
+    """Return the query of all pipelines."""
     return f"SELECT * FROM {table}"
 
 
 def s3_client() -> Any:
-    """Return a client of the stand-in of S3."""
+    """Return a client for the stand-in for S3."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return boto3.client("s3", endpoint_url=os.environ["BENCH_S3"], region_name="us-east-1", **keys)
 
 
 def main() -> None:
-    """Run one pipeline and print what it took."""
+    """Run one pipeline and print its measurements."""
     pipeline = next(pipeline for pipeline in PIPELINES if pipeline.__name__ == sys.argv[1])
-    # Imports and first connections are made here, and are not measured.
+    # Imports and first connections happen here, and are not measured.
     pipeline(WARM_UP)
     began, cpu = time.perf_counter(), time.process_time()
     pipeline(sys.argv[2])

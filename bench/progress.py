@@ -1,4 +1,4 @@
-"""How far a benchmark is, on the terminal."""
+"""Progress messages of a benchmark."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
             "# From PostgreSQL to S3",
             "",
             f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in one run on {machine['cores']} cores, which "
-            f"PostgreSQL and the stand-in of S3 share. Medians of {rounds} rounds with {min(rows):,} rows; more rows "
-            "run once. Seconds are those of the pipeline itself, without imports; MB are the peak of its whole process, "
-            "Airflow included. SqlToSmartechOperator checks the primary key of each row as well.",
+            f"PostgreSQL and the stand-in for S3 share. Medians of {rounds} rounds with {min(rows):,} rows; larger "
+            "tables ran once. Seconds are for the pipeline itself, without imports; MB are the peak memory of its "
+            "whole process, including Airflow. SqlToSmartechOperator also checks the primary key of each row.",
             "",
             f"Python {machine['python']}, {machine['versions']}.",
             "",
@@ -37,8 +37,8 @@ def write(runs: Runs, rows: list[int], machine: dict[str, Any]) -> None:
             "",
             "## Ratios",
             "",
-            f"What is wanted is this project's own mark. With {min(rows):,} rows, each is the median of the rounds' "
-            "own ratios, so that slow minutes of the machine fall out.",
+            f"The wanted values are this project's own goals. With {min(rows):,} rows, each value is the median of the "
+            "ratios of the rounds, so that slow minutes of the machine do not matter.",
             "",
             *_ratios(runs, rows),
             "",

@@ -1,4 +1,4 @@
-"""The stand-in of S3 that the benchmarks write to."""
+"""The stand-in for S3 that the benchmarks write to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.servers import eventually
 
 @contextmanager
 def moto(folder: Path) -> Iterator[str]:
-    """The stand-in of S3 in a process of its own, so that its work is not counted as anybody's."""
+    """The stand-in for S3 in a separate process, so that its work is not measured."""
     [port] = free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (folder / "s3.log").open("wb") as log:
@@ -34,7 +34,7 @@ def moto(folder: Path) -> Iterator[str]:
 
 
 def use_s3(url: str, *buckets: str) -> None:
-    """Make buckets, and let this process and its children reach them by the connection ``bench_s3``."""
+    """Create buckets, and let this process and its children reach them with the connection ``bench_s3``."""
     os.environ["BENCH_S3"] = url
     extra = {"endpoint_url": url, "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "test", "password": "test-secret", "extra": extra}

@@ -1,4 +1,4 @@
-"""The third part of ``make bench``: what waiting costs one triggerer process, however many triggers wait in it."""
+"""The third part of ``make bench``: what waiting costs one triggerer process, with few and with many triggers."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ INTERVAL = 10.0
 WAITING = (1, 100, 1_000, 5_000)
 OLD_UPLOADS = 100_000
 PINGBACKS = 100
-# The seconds in which requests and CPU are counted, and those in which the lag is, which costs CPU itself.
+# The seconds in which requests and CPU are measured, and those for the lag, whose measurement needs CPU itself.
 WINDOW, LAG_WINDOW = 30.0, 10.0
 LAG_STEP = 0.01
 BUCKET = "waiting"
 
 
 class SelfPollingTrigger(SmartechBulkUploadTrigger):
-    """Waits as triggers do that each poll for themselves: look, sleep, look again; each look is one request."""
+    """Waits like triggers that each poll separately: check, sleep, check again; each check is one request."""
 
     async def run(self) -> AsyncIterator[Any]:
         """Wait."""
         folder, key = Folder(Settings.load().upload_store, ObjectStoragePath), self.keys[0]
-        # Apart in time, as tasks that were deferred one after the other.
+        # Spread over time, like tasks that were deferred one after the other.
         await asyncio.sleep(random.uniform(0, INTERVAL))
         while True:
             names = await sync_to_async(folder.names, thread_sensitive=False)(f"uploads/{key[:8]}/{key}")
@@ -59,15 +59,15 @@ class SelfPollingTrigger(SmartechBulkUploadTrigger):
         yield self.keys
 
 
-# How many requests a trigger makes before it sleeps for the first time: a listing, the record and the answer.
+# The number of requests before a trigger sleeps for the first time: a listing, the record and the answer.
 FIRST_LOOK = {SmartechBulkUploadTrigger: 3, SelfPollingTrigger: 1}
 KINDS = {"one shared look": SmartechBulkUploadTrigger, "each polls by itself": SelfPollingTrigger}
 
 
 def main() -> None:
-    """Measure every number of waiting triggers, each in a process of its own, and write the report."""
+    """Measure every number of waiting triggers, each in a separate process, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m bench.waiting")
-    parser.add_argument("--measure", nargs=2, metavar=("KIND", "WAITING"), help="one number, for the process itself")
+    parser.add_argument("--measure", nargs=2, metavar=("KIND", "WAITING"), help="measure one number, in this process")
     parser.add_argument("--old-uploads", type=int, default=OLD_UPLOADS)
     options = parser.parse_args()
     if options.measure:
@@ -79,17 +79,17 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
         use_s3(stack.enter_context(moto(folder)), BUCKET)
         old = f"a folder with {options.old_uploads:,} old uploads"
-        say(f"keeping {options.old_uploads:,} old uploads")
+        say(f"storing {options.old_uploads:,} old uploads")
         with patch("airflow_provider_smartech.uploads.folder._write_local", _write_quickly):
             filled = open_upload_store(f"file://{folder}/old")
             fill(filled, options.old_uploads)
-        # As triggerers leave it that have seen the news.
+        # As triggerers leave it after they have seen all ping-backs.
         filled.sweep(filled.arrivals())
         shared, alone = KINDS
         cases = [(shared, "a folder", f"file://{folder}/{waiting}", waiting) for waiting in WAITING]
         cases += [(shared, "S3", f"s3://bench_s3@{BUCKET}/{waiting}", waiting) for waiting in (WAITING[0], WAITING[-2])]
         cases.append((shared, old, f"file://{folder}/old", WAITING[-1]))
-        # At the same time, because they need next to nothing; the others one after the other.
+        # At the same time, because they need almost no CPU; the others one after the other.
         with ThreadPoolExecutor(len(cases)) as threads:
             rows += threads.map(lambda case: _row(*case), cases)
         rows += [_row(alone, "a folder", f"file://{folder}/alone-{waiting}", waiting) for waiting in WAITING]
@@ -125,7 +125,7 @@ async def _measure(kind: type[SmartechBulkUploadTrigger], waiting: int) -> dict[
         await asyncio.sleep(1)
     await asyncio.sleep(INTERVAL)
     if kind is SmartechBulkUploadTrigger:
-        # From the middle between two rounds, so that the window has whole ones.
+        # Starts in the middle between two rounds, so that the window has whole rounds.
         seen = requests["n"]
         while requests["n"] == seen:  # noqa: ASYNC110 - counted in other threads
             await asyncio.sleep(0.05)
@@ -151,7 +151,7 @@ async def _wait_for(trigger: SmartechBulkUploadTrigger, key: str, ended: dict[st
 
 
 async def _lags() -> list[float]:
-    """Return how much later than asked for the event loop comes back, time after time."""
+    """Return by how much the event loop resumes later than requested, measured repeatedly."""
     lags, until = list[float](), time.monotonic() + LAG_WINDOW
     while time.monotonic() < until:
         began = time.perf_counter()
@@ -161,7 +161,7 @@ async def _lags() -> list[float]:
 
 
 async def _call_back(store: UploadStore, keys: list[str]) -> dict[str, float]:
-    """Keep ping-backs, one after the other during an interval; return when each was there."""
+    """Store ping-backs, one after the other during an interval; return when each was stored."""
     called = {}
     for key in keys:
         await sync_to_async(store.add_pingback, thread_sensitive=False)(key, PingBack(payload={"status": "completed"}))
@@ -181,7 +181,7 @@ def _submit(store: UploadStore, waiting: int) -> list[str]:
 
 
 def _count_requests() -> dict[str, int]:
-    """Count what the store asks its storage for; in S3, each is one request."""
+    """Count the requests of the store to its storage; in S3, each is one request."""
     count = {"n": 0}
     for name in ("names", "read"):
         method = getattr(Folder, name)
@@ -203,10 +203,10 @@ def _report(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield (
         f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores. Triggers in one process and "
-        f"on one event loop, as in a triggerer, with a poll interval of {INTERVAL:.0f} s, when all have looked "
-        "once. Beside them, triggers that each poll by themselves, as other providers' do. A request is one for a file "
-        f"or for a listing. The lag is how late the event loop comes back; detection is from the kept ping-back to the "
-        f"trigger's event, of {PINGBACKS} ping-backs."
+        f"on one event loop, as in a triggerer, with a poll interval of {INTERVAL:.0f} s, when all have "
+        "checked once. For comparison, triggers that each poll separately, like those of other providers. A request is for "
+        "a file or for a listing. The lag is how late the event loop resumes; detection is the time from the stored "
+        f"ping-back to the trigger's event, of {PINGBACKS} ping-backs."
     )
     yield ""
     yield "| waiting | store | triggers | requests a minute | CPU seconds a minute | lag p99, ms | detection p95, s |"

@@ -1,1 +1,1 @@
-"""The services of docker-compose.yaml as processes on this machine, where there is no Docker."""
+"""The services of docker-compose.yaml as processes on this machine, without Docker."""

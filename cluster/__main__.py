@@ -30,7 +30,7 @@ def main() -> int:
             _show(cluster)
             signal.pause()
     except DemoError as error:
-        say(f"FAILED: {error}; what was written is kept in {folder}")
+        say(f"FAILED: {error}; its files are kept in {folder}")
         return 1
     except KeyboardInterrupt:
         say("stopped")
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """Tell the reader what happens."""
+    """Print a progress message."""
     print(f"[{time.monotonic() - _began:6.1f} s] {text}", flush=True)
 
 
@@ -54,7 +54,7 @@ def _show(cluster: Cluster) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # A second one must not leave half of it running.
+    # A second signal must not leave processes running.
     signal.signal(number, signal.SIG_IGN)
     say("stopping …")
     raise KeyboardInterrupt

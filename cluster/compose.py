@@ -1,4 +1,4 @@
-"""Reading docker-compose.yaml: as much of the format as this project's file uses."""
+"""Reads docker-compose.yaml: only the part of the format that this project's file uses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<how>:?[-?])(?
 
 
 class ComposeError(Exception):
-    """The file asks for something that is not there; the text says what."""
+    """The file needs something that is missing; the text says what."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """One service of the file, with its variables filled in.
 
-    ``ports`` are those that it listens on, ``after`` the services that must be healthy, or done, before it starts;
-    ``volumes`` tells what is at which place in the container; ``folder`` is where the command starts; ``check`` is the
-    command that tells whether it is healthy; ``restarts`` is whether it is started again when it ends by itself.
+    ``ports`` are the ports that it listens on; ``after`` the services that must be healthy, or finished, before it
+    starts; ``volumes`` maps paths in the container to sources; ``folder`` is the working folder of the command;
+    ``check`` is the health check command; ``restarts``: it is restarted when it ends by itself.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Service:
 def read_services(file: Path, variables: Mapping[str, str], profile: str | None = None) -> dict[str, Service]:
     """Return the services that ``docker compose up`` would start, or ``docker compose --profile … up``.
 
-    :raises ComposeError: a variable is missing that the file insists on.
+    :raises ComposeError: a required variable is missing.
     """
     services = _filled(yaml.safe_load(file.read_text("utf-8"))["services"], variables)
     return {
@@ -52,7 +52,7 @@ def read_services(file: Path, variables: Mapping[str, str], profile: str | None 
 
 
 def read_variables(file: Path) -> dict[str, str]:
-    """Return what an ``.env`` file sets."""
+    """Return the variables of an ``.env`` file."""
     lines = (line.strip() for line in file.read_text("utf-8").splitlines())
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip() for name, value in pairs}
@@ -101,7 +101,7 @@ def _value(found: re.Match[str], variables: Mapping[str, str]) -> str:
 
 
 def in_order(services: Mapping[str, Service]) -> Iterator[Service]:
-    """Yield services so that each comes after those that it needs."""
+    """Yield the services so that each one comes after those that it needs."""
     done: set[str] = set()
     while left := [service for name, service in services.items() if name not in done]:
         ready = [service for service in left if done.issuperset(service.after)]

@@ -1,4 +1,4 @@
-"""The name of a service's host, as its container has it; here all of them are on one."""
+"""The host name of a service, as in its container; here all services run on one host."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def hostname() -> str:
-    """Return what Airflow is to call this process's host."""
+    """Return the host name that Airflow uses for this process."""
     return os.environ["HOSTNAME"]

@@ -1,8 +1,8 @@
 """The services of docker-compose.yaml on loopback: their commands and environments, with other hosts, ports and paths.
 
-What a container has of its own and a process has not, is made of it here: the name of a host becomes 127.0.0.1, a port
-a free one, a path in the container one on this machine, and Airflow is told the name of the host. Of the images,
-PostgreSQL's is the one that starts something by itself; in its place stands the server that the tests take.
+What a container has and a process does not have is replaced here: a host name becomes 127.0.0.1, a port becomes a free
+port, a path in the container becomes a path on this machine, and Airflow gets its host name from the environment. Only
+PostgreSQL's image starts its server without a command; the PostgreSQL server of the tests is used instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import end, family, free_ports, kill
 
 ROOT = Path(__file__).resolve().parent.parent
-# Where the image has the source tree.
+# The path of the source tree in the image.
 SOURCES = "/opt/smartech"
 START_SECONDS = 240.0
 
@@ -48,27 +48,27 @@ IMPATIENT = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
-    # The nightly DAG shall run when it is asked to, and not for last night.
+    # The nightly DAG must run when it is triggered, not for last night.
     "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
     "AIRFLOW__SMARTECH__POLL_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
 }
-"""Settings by which Airflow notices within seconds, instead of minutes, that one of its parts is gone."""
+"""Settings with which Airflow notices a dead component within seconds, instead of minutes."""
 
 
 class Cluster(AirflowApi):
-    """The deployment of docker-compose.yaml; a context manager that starts everything, and ends it.
+    """The deployment of docker-compose.yaml; a context manager that starts and stops all services.
 
-    Services that end by themselves are started again, as Docker does it.
+    Services that end by themselves are restarted, as Docker does.
 
     :param folder: an empty folder for what the services write.
     :param dags: the DAG files, instead of the examples.
-    :param settings: environment for all of Airflow's services, on top of the file's.
-    :param variables: what is set on top of ``.env.example``.
-    :param profile: the file's profile to start as well.
-    :param proxies: by the names of services, what stands in front of them.
+    :param settings: additional environment variables for all of Airflow's services.
+    :param variables: variables in addition to those of ``.env.example``.
+    :param profile: a profile of the file to start as well.
+    :param proxies: the proxies in front of services, by the services' names.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Cluster(AirflowApi):
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder = folder
-        # Airflow's log servers listen to the whole network, and everybody knows the example's secret.
+        # Airflow's log servers listen on the whole network, and the example's secret is public.
         own = {"JWT_SECRET": secrets.token_urlsafe(64)}
         self.variables = {**read_variables(ROOT / ".env.example"), **own, **(variables or {})}
         self.services = read_services(ROOT / "docker-compose.yaml", self.variables, profile)
@@ -115,7 +115,7 @@ class Cluster(AirflowApi):
     def __exit__(self, *error: object) -> None:
         self._over.set()
         with ExitStack() as stack:
-            # Each of them, whatever becomes of the others; the last one first.
+            # Stops every service even if others fail to stop; the last one first.
             stack.callback(self.close)
             if self._postgres:
                 stack.callback(self._postgres.__exit__)
@@ -125,11 +125,11 @@ class Cluster(AirflowApi):
                 stack.callback(self._keeper.join)
 
     def address(self, name: str) -> str:
-        """Return where a service with one port is reached."""
+        """Return the URL of a service with one port."""
         return f"http://127.0.0.1:{self.port(name)}"
 
     def port(self, name: str) -> int:
-        """Return the port of this machine by which a service with one port is reached."""
+        """Return the port on this machine of a service with one port."""
         [port] = self.services[name].ports
         return self._reached[name, port]
 
@@ -154,11 +154,11 @@ class Cluster(AirflowApi):
                 self._wanted.add(name)
 
     def stop(self, name: str) -> None:
-        """End a service with all of its processes; it stays down until it is started."""
+        """Stop a service with all of its processes; it stays down until it is started."""
         self._end(name, end)
 
     def kill(self, name: str) -> None:
-        """End a service as a power cut does it; it stays down until it is started."""
+        """Kill a service, like a power cut; it stays down until it is started."""
         self._end(name, kill)
 
     @contextmanager
@@ -178,7 +178,7 @@ class Cluster(AirflowApi):
         self._postgres.start()
 
     def is_up(self, name: str) -> bool:
-        """Whether a service's own health check says so."""
+        """Whether a service's own health check succeeds."""
         service = self.services[name]
         if not service.command:
             return self._postgres is not None and self._postgres.answers()
@@ -191,7 +191,7 @@ class Cluster(AirflowApi):
     def wait_until_up(self, *names: str) -> None:
         """Wait until services are healthy.
 
-        :raises DemoError: one is not in time.
+        :raises DemoError: one is not healthy in time.
         """
         for name in names:
             self.wait(lambda name=name: self.is_up(name), f"{name} is healthy", START_SECONDS)  # type: ignore[misc]
@@ -222,7 +222,7 @@ class Cluster(AirflowApi):
         with self._lock:
             self._wanted.discard(name)
             process = self._processes[name]
-            # Again until none is left: what is starting may start more before it hears of its end.
+            # Repeated until none is left: a starting process may start more before it gets the signal.
             while alive := family(process.pid):
                 how(alive)
             process.wait()
@@ -231,7 +231,7 @@ class Cluster(AirflowApi):
         while not self._over.wait(1):
             with self._lock:
                 for name in [name for name in self._wanted if self._processes[name].poll() is not None]:
-                    self._say(f"{name} ended by itself, and is started again")
+                    self._say(f"{name} ended by itself; restarting it")
                     self.start(name)
 
     def _environment(self, service: Service) -> dict[str, str]:
@@ -251,7 +251,7 @@ class Cluster(AirflowApi):
         return Path(self._local(service, service.folder)) if service.folder else self.folder
 
     def _local(self, service: Service, text: str) -> str:
-        """Return a text of a service's as it must be on this machine."""
+        """Return a service's text with the hosts, ports and paths of this machine."""
         for inside, source in {**service.volumes, SOURCES: "."}.items():
             text = re.sub(rf"(?<![\w/-]){re.escape(inside)}(?![\w-])", str(self._source(source)), text)
         for (name, port), free in self._reached.items():

@@ -1,4 +1,4 @@
-"""What the sandbox took, what the store holds and what Airflow says of many uploads must agree."""
+"""Checks that the sandbox, the store and Airflow agree about many uploads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.upload import State, Upload
 
-# Of these, Smartech may or may not have taken the upload.
+# In these states, Smartech may or may not have accepted the upload.
 UNKNOWN = frozenset({State.SUBMITTING, State.OUTCOME_UNKNOWN})
 WARNING = "Submitting it again"
 
@@ -19,7 +19,7 @@ WARNING = "Submitting it again"
 class Reconciliation:
     """One CSV: its task's ``state`` and ``log``, the store's ``uploads`` in their order, and what the sandbox took.
 
-    ``fault`` is what the sandbox did wrong, if it did.
+    ``fault`` is the fault that the sandbox simulated, if any.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Reconciliation:
     words: Statuses = field(repr=False)
 
     def differences(self) -> Iterator[str]:
-        """Yield what does not agree."""
+        """Yield the differences."""
         states = [self._state(upload) for upload in self.uploads]
         known = [found for upload in self.uploads for found in self._taken(upload)]
         open_records = [upload for upload in self.uploads if not self._taken(upload)]
@@ -67,17 +67,17 @@ class Reconciliation:
         return upload.progress(self.words).surely_failed or State.NOT_ACCEPTED is self._answer(upload)
 
     def _answer(self, upload: Upload) -> State:
-        """Return the state as the request's answer alone tells it."""
+        """Return the state according to the request's answer alone."""
         return upload.model_copy(update={"pingbacks": ()}).progress(self.words).state
 
     def _taken(self, upload: Upload) -> list[dict[str, Any]]:
-        """Return what the sandbox took as this upload: by the answer, or by a ping-back that names it."""
+        """Return what the sandbox accepted as this upload, according to the answer or to a ping-back that names it."""
         named = {*upload.named_requestids(), upload.answer and upload.answer.requestid}
         return [found for found in self.taken if found["requestid"] in named]
 
 
 def summary(accounts: Sequence[Reconciliation]) -> str:
-    """Return what became of the uploads, in one line."""
+    """Return the results of the uploads, in one line."""
     tasks = Counter(str(account.state) for account in accounts)
     records = Counter(account._state(upload).value for account in accounts for upload in account.uploads)
     taken = sum(len(account.taken) for account in accounts)

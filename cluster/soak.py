@@ -1,4 +1,4 @@
-"""``make soak``: several hundred uploads, while everything breaks at random; then all sides are compared."""
+"""``make soak``: several hundred uploads, while components fail at random; then all sides are compared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.airflow_api import FINISHED, DemoError
 from tests.support.file_server import FileServer
 
 DAG_ID = "soak"
-# As often as all the faults together, nothing goes wrong at the sandbox.
+# Half of the uploads have no fault of the sandbox.
 FAULTS = [*Fault, *[None] * len(Fault)]
 REPEATS = 20
 VARIABLES = {"SANDBOX_LATE_SECONDS": "5", "SANDBOX_REPEATS": str(REPEATS), "SANDBOX_REPEAT_SECONDS": "2"}
@@ -42,10 +42,10 @@ Say = Callable[[str], None]
 
 
 class Soak:
-    """Uploads on a cluster, each from a task of its own, with one contact and perhaps a fault.
+    """Uploads on a cluster, each from its own task, with one contact and perhaps a fault.
 
     :param hosted: a folder whose files are served at ``url``.
-    :param s3: what stands in front of the cluster's S3.
+    :param s3: the proxy in front of the cluster's S3.
     """
 
     def __init__(self, cluster: Cluster, s3: TcpProxy, hosted: Path, url: str, seed: int, say: Say) -> None:
@@ -59,9 +59,9 @@ class Soak:
         self._faults: dict[str, Fault | None] = {}
 
     def run(self, uploads: int) -> list[Reconciliation]:
-        """Upload, break things meanwhile, and return what each side knows when all is over.
+        """Upload, break components at the same time, and return what each side knows at the end.
 
-        :raises DemoError: it is not over in time.
+        :raises DemoError: it does not end in time.
         """
         csvs = [self._csv(number) for number in range(uploads)]
         run_id = self.cluster.trigger(DAG_ID, {"paths": csvs})
@@ -110,7 +110,7 @@ class Soak:
         return [upload for upload in found if upload["path"].startswith(f"{self._url}/soak-")]
 
     def _is_quiet(self) -> bool:
-        """Whether every upload has ended, and the sandbox will not call again."""
+        """Whether every upload has ended, and the sandbox will send no more ping-backs."""
         return all(map(self._is_done, self._sandbox()))
 
     def _is_done(self, upload: dict[str, Any]) -> bool:
@@ -145,7 +145,7 @@ class Soak:
 
 @contextmanager
 def soaking(folder: Path, seed: int, say: Say) -> Iterator[Soak]:
-    """A cluster of its own for a soak."""
+    """A separate cluster for a soak test."""
     hosted = folder / "hosted"
     hosted.mkdir()
     with ExitStack() as stack:
@@ -158,14 +158,14 @@ def soaking(folder: Path, seed: int, say: Say) -> Iterator[Soak]:
 
 
 def use_s3_of(cluster: Cluster) -> None:
-    """Let this process reach a cluster's S3, by the connection ``cluster_s3``."""
+    """Let this process reach a cluster's S3, with the connection ``cluster_s3``."""
     extra = {"endpoint_url": cluster.address("s3"), "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "any", "password": "any-secret", "extra": extra}
     os.environ["AIRFLOW_CONN_CLUSTER_S3"] = json.dumps(connection)
 
 
 def main() -> int:
-    """Soak, tell what came of it, and return the exit status."""
+    """Run the soak test, print the result, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make soak")
     parser.add_argument("--uploads", type=int, default=300)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -192,7 +192,7 @@ def main() -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # So that the cluster is ended.
+    # So that the cluster is stopped.
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""A port that leads to another one, until it is shut: a network that breaks."""
+"""A port that forwards to another port until it is shut: a network that can fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = 10.0
 
 
 class TcpProxy:
-    """Listens on a free port of loopback, ``port``, and leads to another one; a context manager."""
+    """Listens on a free port of loopback, ``port``, and forwards to another port; a context manager."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -21,7 +21,7 @@ class TcpProxy:
         self._thread: threading.Thread | None = None
 
     def lead_to(self, port: int) -> None:
-        """Say where it leads."""
+        """Set the target port."""
         self._target = port
 
     def open(self) -> None:
@@ -79,7 +79,7 @@ class TcpProxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
-        # Half a connection is of no use to HTTP.
+        # A half-closed connection is useless for HTTP.
         _cut(*pair)
         self._pairs.discard(pair)
 

@@ -1,1 +1,1 @@
-"""The demo: the whole path on loopback, with a real Airflow and the Smartech sandbox."""
+"""The demo: the complete path on loopback, with a real Airflow and the Smartech sandbox."""

@@ -1,4 +1,4 @@
-"""``make demo``: runs the example DAGs on a real Airflow against the sandbox, and shows what came of them."""
+"""``make demo``: runs the example DAGs on a real Airflow against the sandbox, and shows the results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     keep = parser.parse_args().keep
-    # SIGINT as well: where a script starts this in the background, it is ignored at first.
+    # SIGINT too: if a script starts this in the background, SIGINT is ignored at first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="smartech-demo-"))
@@ -46,7 +46,7 @@ def main() -> int:
         with ExitStack() as stack:
             _run(stack, folder, keep)
     except DemoError as error:
-        say(f"FAILED: {error}; what was written is kept in {folder}")
+        say(f"FAILED: {error}; its files are kept in {folder}")
         return 1
     except KeyboardInterrupt:
         say("interrupted")
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """Tell the reader what happens."""
+    """Print a progress message."""
     print(f"[{time.monotonic() - _began:6.1f} s] {text}", flush=True)
 
 
@@ -69,11 +69,11 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     loadable = write_warehouse(warehouse, WAREHOUSE)
     say(f"made a SQLite warehouse with {WAREHOUSE:,} contacts; {loadable:,} agreed and have an address")
     s3 = _start_s3(stack)
-    say(f"stand-in of S3: {s3}")
-    # Late, so that the waiting can be seen.
+    say(f"stand-in for S3: {s3}")
+    # Late, so that the wait is visible.
     sandbox = stack.enter_context(SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=8))
     say(f"Smartech sandbox: {sandbox.url}/")
-    # The nightly DAG shall run when it is asked to, and not for last night.
+    # The nightly DAG must run when it is triggered, not for last night.
     settings = {**_connections(sandbox, warehouse, s3), "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     airflow = Airflow(folder / "airflow", EXAMPLES, settings)
     stack.callback(_stop, airflow)
@@ -90,7 +90,7 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
 
 
 def _start_s3(stack: ExitStack) -> str:
-    # Its log of each request would stand between what is said here.
+    # Its request log would be mixed with the messages printed here.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -138,7 +138,7 @@ def _show_warehouse_sync(airflow: Airflow, sandbox: SandboxServer, loadable: int
 
 
 def _follow(airflow: Airflow, dag_id: str, conf: dict[str, Any]) -> str:
-    """Run a DAG to its success, tell of each change, and return the run's id."""
+    """Run a DAG until it succeeds, print each change, and return the run's id."""
     run_id = airflow.trigger(dag_id, conf)
     say(f"DAG {dag_id} is running")
     shown: dict[str, str] = {}
@@ -170,7 +170,7 @@ def _print_contacts(sandbox: SandboxServer, listid: int, expected: int) -> None:
 
 
 def _stop(airflow: Airflow) -> None:
-    # A second Ctrl-C must not leave half of it running.
+    # A second Ctrl-C must not leave processes running.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     say("stopping Airflow …")
     airflow.stop()

@@ -1,6 +1,6 @@
-"""``python -m demo.prepare``: what the example DAGs need in the Docker deployment: buckets, a CSV and a warehouse.
+"""``python -m demo.prepare``: creates the buckets, CSV and warehouse for the example DAGs in the Docker deployment.
 
-Does nothing again that is done already, and nothing in the real S3.
+Skips what already exists, and creates nothing in the real S3.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTACTS, WAREHOUSE = 12_000, 120_000
 
 
 def main() -> None:
-    """Prepare what is missing."""
+    """Create what is missing."""
     with tempfile.TemporaryDirectory() as folder:
         if S3Hook.get_connection("aws_default").extra_dejson.get("endpoint_url"):
             _fill_s3(Path(folder, "hosted.csv"))
@@ -36,7 +36,7 @@ def _fill_s3(csv: Path) -> None:
             print(f"made the bucket {bucket}")
     if not s3.check_for_key(HOSTED_CSV, STAGING):
         write_contacts(csv, CONTACTS)
-        # Hosted for everybody, as on a web server: these contacts are made up.
+        # Public, as on a web server: these contacts are not real.
         s3.load_file(csv, HOSTED_CSV, STAGING, acl_policy="public-read")
         print(f"wrote {CONTACTS:,} contacts to s3://{STAGING}/{HOSTED_CSV}")
 
@@ -51,7 +51,7 @@ def _fill_warehouse(csv: Path) -> None:
     warehouse.run(["DROP TABLE IF EXISTS loading", f"CREATE TABLE loading ({columns}, agreed integer)"])
     write_contacts(csv, WAREHOUSE)
     warehouse.copy_expert(f"COPY loading ({', '.join(COLUMNS)}) FROM STDIN (FORMAT csv, HEADER)", str(csv))
-    # Under its own name only when it is whole.
+    # Renamed to its final name only when it is complete.
     warehouse.run(
         [
             "UPDATE loading SET agreed = CASE WHEN points % 20 = 0 THEN 0 ELSE 1 END",

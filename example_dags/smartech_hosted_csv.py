@@ -1,4 +1,4 @@
-"""Submits a CSV that is hosted already, and waits until Smartech says that its contacts are loaded."""
+"""Submits a CSV that is already hosted, and waits until Smartech reports that its contacts are loaded."""
 
 from __future__ import annotations
 

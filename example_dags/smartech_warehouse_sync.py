@@ -1,4 +1,4 @@
-"""Every night, streams contacts from the warehouse to Smartech, and is green when Smartech has loaded them."""
+"""Streams contacts from the warehouse to Smartech every night, and is green when Smartech has loaded them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ with DAG(
     default_args={
         "retries": 3,
         "retry_delay": timedelta(minutes=10),
-        # Called when the retries are used up; takes the connection smtp_default.
+        # Called when no retries are left; uses the connection smtp_default.
         "on_failure_callback": SmtpNotifier(
             from_email="airflow@example.com",
             to="data-team@example.com",

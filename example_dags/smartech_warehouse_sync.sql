@@ -1,4 +1,4 @@
--- The contacts who agreed to hear from us. Jinja works here: {{ run_id }}
+-- The contacts who agreed to receive messages. Jinja works here: {{ run_id }}
 SELECT email, first_name, last_name, city, birthday, points
 FROM contacts
 WHERE agreed = 1

@@ -1,14 +1,15 @@
-"""Reading a query as CSV, with flat memory, by the fastest way that its driver has.
+"""Reads a query as CSV, with constant memory, by the fastest method of its driver.
 
-=================== ======================================================
-``extract``         what all ways have in common
-``postgres``        the server's own ``COPY (query) TO STDOUT``
-``arrow``           Arrow's record batches
-``arrow_drivers``   the drivers that give them
-``rows``            ``fetchmany``, with any DB-API driver
-``texts``           the text of each value, the same for all of them
-``database_errors`` what may be shown of a database's error
-=================== ======================================================
+================= ======================================================
+``base``          what all methods have in common
+``postgres``      the server's own ``COPY (query) TO STDOUT``
+``arrow``         Arrow record batches
+``arrow_drivers`` the drivers that return them
+``dbapi``         ``fetchmany``, with any DB-API driver
+``csv_format``    the text of each value, the same for all methods
+``statements``    where an SQL statement ends
+``query_errors``  which database errors may be shown
+================= ======================================================
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 
 def send(hook: DbApiHook, query: Query, sink: Sink) -> None:
-    """Read a query by the fastest way that the hook's driver has, and give its rows to the sink.
+    """Read a query by the fastest method of the hook's driver, and pass its rows to the sink.
 
-    Errors of connecting and of planning the query are the driver's own.
+    Errors while connecting or planning the query are the driver's own.
 
     :raises ContactsRefused: the query's columns or values cannot be uploaded.
     :raises ContactsQueryFailed: any other error, as its text may quote a row.
@@ -45,14 +46,14 @@ def send(hook: DbApiHook, query: Query, sink: Sink) -> None:
 
 @contextmanager
 def extract_of(hook: DbApiHook) -> Iterator[Extract]:
-    """Connect, and give the fastest way to read a query that the hook's driver has."""
+    """Connect, and yield the fastest method of the hook's driver to read a query."""
     with shown():
         connection = hook.get_conn()
     with closing(connection):
         if CopyExtract.suits(connection):
             yield CopyExtract(connection)
         elif call := arrow_call(hook, connection):
-            # Imported late: pyarrow is there only where a driver brings it.
+            # Imported late: pyarrow is installed only with some drivers.
             from airflow_provider_smartech.extracts.arrow import ArrowExtract
 
             yield ArrowExtract(call)

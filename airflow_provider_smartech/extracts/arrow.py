@@ -1,4 +1,4 @@
-"""Drivers that give Arrow's record batches: the lines are made by column, without a Python object for each value."""
+"""Drivers that return Arrow record batches: lines are made column by column, without a Python object for each value."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from airflow_provider_smartech.extracts.base import Query, Sink
 if TYPE_CHECKING:
     from airflow_provider_smartech.extracts.arrow_drivers import RunQuery
 
-# Bytes of a batch that are turned into lines at once.
+# Bytes of a batch that are converted to lines at once.
 PIECE_BYTES = 1 << 20
 
-# The first moment of the years that Python and Arrow write alike, and the first after them; the same for a day's hours.
+# The first day of the years that Python and Arrow format alike, and the first day after them; the same for times.
 DAYS = pa.array([-719_162, 2_932_897], pa.int32()).view(pa.date32())
 HOURS = pa.array([0, 24 * 3600 * 1_000_000], pa.int64()).view(pa.time64("us"))
 
@@ -32,7 +32,7 @@ class ArrowExtract:
         self._run = run
 
     def send(self, query: Query, sink: Sink) -> None:
-        """Read the whole query and give its rows to the sink."""
+        """Read the whole query and pass its rows to the sink."""
         with self._run(query) as (names, batches):
             key = sink.begin(names)
             for batch in batches:
@@ -41,7 +41,7 @@ class ArrowExtract:
 
 
 def _small(batch: pa.RecordBatch | pa.Table) -> Iterator[pa.RecordBatch]:
-    """Cut a batch so that the lines of each part are small, if the rows are of about the same size."""
+    """Split a batch so that the lines of each part are small, if the rows have about the same size."""
     tables = batch.to_batches() if isinstance(batch, pa.Table) else [batch]
     for table in tables:
         rows = max(1, PIECE_BYTES * table.num_rows // max(1, table.nbytes))
@@ -50,7 +50,7 @@ def _small(batch: pa.RecordBatch | pa.Table) -> Iterator[pa.RecordBatch]:
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Store views of text as text: Arrow cannot compute with the former."""
+    """Convert string views to strings: Arrow cannot compute with views."""
     columns = [_without_view(column) for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
@@ -82,7 +82,7 @@ def _add(batch: pa.RecordBatch, sink: Sink) -> None:
 
 
 def _lines(batch: pa.RecordBatch) -> memoryview:
-    """Return the rows as lines of CSV: the lines of an array of text lie one after the other in its memory."""
+    """Return the rows as lines of CSV: the texts of an Arrow array are stored one after the other in memory."""
     columns = [_texts(column, name) for column, name in zip(batch.columns, batch.schema.names, strict=True)]
     null = "" if len(columns) > 1 else '""'
     rows = pc.binary_join_element_wise(*columns, _large(","), null_handling="replace", null_replacement=null)
@@ -122,7 +122,7 @@ def _texts(column: pa.Array, name: str) -> pa.Array:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Undo what only stores values differently: dictionaries, and types that a driver made up."""
+    """Decode what only stores values differently: dictionaries, and extension types of a driver."""
     if isinstance(column, pa.ExtensionArray):
         if isinstance(column.type, pa.UuidType):
             return pa.array([str(value) if value else None for value in column.to_pylist()], pa.large_string())
@@ -158,7 +158,7 @@ def _floating(column: pa.Array) -> pa.Array:
 
 
 def _short_floating(value: float) -> str:
-    """Return a number of four bytes or less with the digits that it has, and not with those of the double."""
+    """Format a number of four bytes or less with its own digits, not with those of the double."""
     if not value or not math.isfinite(value):
         return csv_format.floating(value)
     step = math.ldexp(1.0, max(math.frexp(value)[1], -125) - 24)
@@ -166,7 +166,7 @@ def _short_floating(value: float) -> str:
 
 
 def _numeric(column: pa.Array) -> pa.Array:
-    """Return PostgreSQL's decimal numbers, which ADBC gives as text, with PostgreSQL's words for what is none."""
+    """Return PostgreSQL's decimal numbers, which ADBC returns as text, with PostgreSQL's words for NaN and infinity."""
     for word, text in csv_format.NOT_FINITE.items():
         column = pc.if_else(pc.equal(column, word), _large(text), column)
     return column
@@ -182,19 +182,19 @@ def _decimal(column: pa.Array) -> pa.Array:
 
 def _timestamp(column: pa.Array, name: str) -> pa.Array:
     zone = column.type.tz
-    # Through UTC and then without a zone: written with one, they take ten times as long.
+    # Converted to UTC and then to no zone: formatting with a zone takes ten times as long.
     utc = column.cast(pa.timestamp("us", zone and "UTC"), safe=False).cast(pa.timestamp("us"))
     written = _trimmed(_within(utc, DAYS.cast(utc.type), name))
     return pc.binary_join_element_wise(written, _large("+00"), _large("")) if zone else written
 
 
 def _trimmed(column: pa.Array) -> pa.Array:
-    """Return the texts of times without the zeros at the end of the six digits after the second."""
+    """Return the texts of times, without trailing zeros in the six digits after the second."""
     return pc.ascii_rtrim(pc.ascii_rtrim(column.cast(pa.large_string()), "0"), ".")
 
 
 def _within(column: pa.Array, bounds: pa.Array, name: str) -> pa.Array:
-    """See that times lie within bounds, the second excluded: Arrow writes others as what they are not."""
+    """Check that times are within bounds, the second excluded: Arrow formats other times wrongly."""
     found = pc.min_max(column)
     if found["min"].is_valid and (
         pc.less(found["min"], bounds[0]).as_py() or pc.greater_equal(found["max"], bounds[1]).as_py()

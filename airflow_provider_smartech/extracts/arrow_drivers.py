@@ -1,6 +1,6 @@
-"""The drivers that give Arrow's record batches, each by a call of its own.
+"""The drivers that return Arrow record batches, each by its own call.
 
-Rests on the documentation of ADBC's ``dbapi``, DuckDB's Python API, Snowflake's connector (``fetch_arrow_batches``),
+Based on the documentation of ADBC's ``dbapi``, DuckDB's Python API, Snowflake's connector (``fetch_arrow_batches``),
 Databricks' SQL connector (``fetchmany_arrow``) and BigQuery's client (``to_arrow_iterable``).
 """
 
@@ -17,7 +17,7 @@ from airflow_provider_smartech.extracts import csv_format
 from airflow_provider_smartech.extracts.base import Query, names_of
 from airflow_provider_smartech.extracts.query_errors import Shown, shown
 
-# A wide table's rows of a few hundred bytes make a few megabytes.
+# With rows of a few hundred bytes, a batch has a few megabytes.
 BATCH_ROWS = 10_000
 
 QueryResult: TypeAlias = tuple[list[str], Iterable[Any]]
@@ -25,9 +25,9 @@ RunQuery: TypeAlias = Callable[[Query], AbstractContextManager[QueryResult]]
 
 
 def arrow_call(hook: Any, connection: Any) -> RunQuery | None:
-    """Return the call that runs a query and gives its columns' names and its batches; None if there is none.
+    """Return the call that runs a query and yields its columns' names and its batches; None if there is none.
 
-    :raises SmartechConfigurationError: the driver gives nothing else, and ``pyarrow`` is missing.
+    :raises SmartechConfigurationError: the driver returns only Arrow batches, and ``pyarrow`` is missing.
     """
     module = type(connection).__module__
     for driver, call in _CALLS.items():
@@ -35,7 +35,7 @@ def arrow_call(hook: Any, connection: Any) -> RunQuery | None:
             if find_spec("pyarrow"):
                 return partial(call, hook, connection)
             if call is _adbc:
-                raise SmartechConfigurationError("What ADBC reads is written as CSV by pyarrow. Install pyarrow.")
+                raise SmartechConfigurationError("An ADBC connection needs pyarrow to write CSV. Install pyarrow.")
     return None
 
 
@@ -43,14 +43,14 @@ def arrow_call(hook: Any, connection: Any) -> RunQuery | None:
 def _adbc(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     with closing(connection.cursor()) as cursor:
         if connection.adbc_get_info().get("vendor_name") == "PostgreSQL":
-            # Has the server parse the query, no more. Other drivers' ways to do so are not known.
+            # Makes the server only parse the query. How to do this with other drivers is not known.
             with shown():
                 cursor.adbc_execute_schema(query.sql, *query.arguments)
         cursor.execute(query.sql, *query.arguments)
         with cursor.fetch_record_batch() as reader:
             for field in reader.schema:
                 if (field.metadata or {}).get(b"POSTGRESQL:type") == b"money":
-                    # A whole number, of the smallest unit of whatever currency.
+                    # An integer, in the smallest unit of an unknown currency.
                     raise csv_format.without_text(field.name, "money")
             yield reader.schema.names, reader
 
@@ -58,16 +58,16 @@ def _adbc(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
 @contextmanager
 def _duckdb(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
     query.check_single()
-    # Not by a cursor: its result is held in memory as a whole.
+    # Not with a cursor: its whole result is held in memory.
     if query.parameters is None:
         with _duckdb_s_errors():
             relation = connection.sql(query.sql)
     else:
         with _duckdb_s_errors():
             connection.execute(f"EXPLAIN {query.sql}", query.parameters)
-        # This reads rows already.
+        # This already reads rows.
         relation = connection.sql(query.sql, params=query.parameters)
-    # Other statements than queries give no relation.
+    # Statements other than queries return no relation.
     names = names_of(relation and relation.description)
     for name, kind, *_ in relation.description:
         if str(kind) in _WRONG_IN_ARROW:
@@ -77,19 +77,19 @@ def _duckdb(hook: Any, connection: Any, query: Query) -> Iterator[QueryResult]:
         yield names, reader
 
 
-# DuckDB's types that Arrow's batches hold with another sign, or without their zone.
+# DuckDB types that have a wrong sign, or no time zone, in Arrow batches.
 _WRONG_IN_ARROW = ("UHUGEINT", "TIME WITH TIME ZONE")
 
 
 @contextmanager
 def _duckdb_s_errors() -> Iterator[None]:
-    """Show what DuckDB says of names and syntax; what it says of a file that it looks into could be anything."""
+    """Show DuckDB's errors about names and syntax; its errors about a file that it reads may contain anything."""
     import duckdb
 
     try:
         yield
     except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException) as error:
-        # Further lines name columns that are there, and those of a CSV file without a header are its first contact.
+        # Further lines list existing columns, and in a CSV file without a header these are the first contact.
         raise Shown(type(error)(str(error).partition("\n")[0])) from None
 
 

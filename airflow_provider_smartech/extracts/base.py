@@ -1,4 +1,4 @@
-"""What every way to read a query has in common: it gives lines of CSV to a sink, a piece at a time."""
+"""What all methods to read a query have in common: they pass lines of CSV to a sink, one piece at a time."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ class Query:
 
     @classmethod
     def of(cls, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> Query:
-        """Return the query in a form that can be put between parentheses, as some drivers do it."""
+        """Return the query in a form that can be put in parentheses, as some methods do."""
         return cls(sql=f"{without_end(sql)}\n", parameters=parameters)
 
     def check_single(self) -> None:
-        """Refuse several statements, for drivers that would run them all and give the rows of one.
+        """Refuse several statements, for drivers that would run all of them and return the rows of one.
 
         :raises ContactsRefused: there are several.
         """
         if is_several(self.sql):
-            raise ContactsRefused("the query", "it is more than one statement. Give one SELECT.")
+            raise ContactsRefused("the query", "it is more than one statement. Use one SELECT.")
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What a cursor's ``execute`` takes after the text."""
+        """The arguments of a cursor's ``execute`` after the text."""
         return () if self.parameters is None else (self.parameters,)
 
 
 class Sink(Protocol):
-    """Where the lines go.
+    """Receives the lines.
 
     ``begin`` takes the columns' names and returns the position of the primary key among them, None for no key. It
-    raises where the columns are not wanted, before a row is read.
+    raises an error if the columns are not valid, before any row is read.
     """
 
     def begin(self, names: Sequence[str]) -> int | None:
-        """Learn the columns."""
+        """Set the columns."""
 
     @property
     def room(self) -> int | None:
-        """How many rows the current file still takes; None: any number. A piece must not hold more."""
+        """How many more rows fit into the current file; None: any number. A piece must not have more."""
 
     def add(self, lines: bytes | bytearray | memoryview, rows: int) -> None:
-        """Take whole lines."""
+        """Write complete lines."""
 
     def skip(self, rows: int) -> None:
-        """Learn of rows that were left out, because their primary key is NULL or blank."""
+        """Count rows that were left out because their primary key is NULL or blank."""
 
 
 class Extract(Protocol):
-    """One way to read a query."""
+    """One method to read a query."""
 
     def send(self, query: Query, sink: Sink) -> None:
-        """Read the whole query and give its rows to the sink.
+        """Read the whole query and pass its rows to the sink.
 
         :raises ContactsRefused: the query's columns or values cannot be uploaded.
         """
@@ -70,8 +70,8 @@ class Extract(Protocol):
 def names_of(description: Sequence[Sequence[Any]] | None) -> list[str]:
     """Return the columns' names from a cursor's description.
 
-    :raises ContactsRefused: the statement gives no rows.
+    :raises ContactsRefused: the statement returns no rows.
     """
     if not description:
-        raise ContactsRefused("the query", "it is a statement that gives no rows. Give a SELECT.")
+        raise ContactsRefused("the query", "it is a statement that returns no rows. Use a SELECT.")
     return [str(column[0]) for column in description]

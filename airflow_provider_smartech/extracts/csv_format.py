@@ -1,7 +1,7 @@
-"""The text of a value in the CSV, the same from whatever driver it comes.
+"""The text of a value in the CSV, the same for all drivers.
 
 ==================  ======================================================================
-NULL                nothing; ``""`` if there is only one column: readers of CSV pass over a blank line
+NULL                nothing; ``""`` if there is only one column, because CSV readers skip blank lines
 text                as it is; between quotes if it is empty or has a comma, quote or line break
 whole numbers       ``42``
 decimal numbers     ``0.0000100``, with the digits that the type keeps, never an exponent
@@ -28,8 +28,9 @@ from uuid import UUID
 
 from airflow_provider_smartech.errors import ContactsRefused
 
-# A key of nothing else is blank. A fixed set, because databases and languages know different white space.
 QUERY = "the query"
+# A key with only these characters is blank. The set is fixed, because databases and languages define white space
+# differently.
 BLANKS = " \t\n\r\v\f"
 SPECIAL = ('"', ",", "\n", "\r")
 
@@ -42,7 +43,7 @@ def header(names: Sequence[str]) -> bytes:
 def lines(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> bytes:
     """Return rows of Python values as lines of CSV in UTF-8.
 
-    :raises ContactsRefused: a value has a type without a text, or holds half a character.
+    :raises ContactsRefused: a value has a type without a text, or contains half of a surrogate pair.
     """
     try:
         columns = [column(values, name) for values, name in zip(zip(*rows, strict=True), names, strict=True)]
@@ -55,7 +56,7 @@ def lines(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> bytes:
         return f"{text}\n".encode()
     except UnicodeEncodeError:
         broken = [name for name, values in zip(names, columns, strict=True) if not _encodable("".join(values))]
-    raise ContactsRefused(QUERY, f"column {broken[0]!r} holds text that is not valid Unicode; mend it in the query.")
+    raise ContactsRefused(QUERY, f"column {broken[0]!r} has text that is not valid Unicode; fix it in the query.")
 
 
 def column(values: Sequence[Any], name: str) -> Sequence[str]:
@@ -75,28 +76,28 @@ def column(values: Sequence[Any], name: str) -> Sequence[str]:
 
 
 def needs_quotes(values: Sequence[str]) -> bool:
-    """Whether any of the texts has to be quoted; one look at all of them is much faster than one at each."""
+    """Whether any of the texts must be quoted; checking all at once is much faster than one by one."""
     joined = "".join(values)
     return any(character in joined for character in SPECIAL) or "" in values
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a key says nothing."""
+    """Whether a key is NULL or blank."""
     return value is None or (isinstance(value, str) and not value.strip(BLANKS))
 
 
 def without_text(name: str, kind: str) -> ContactsRefused:
     """Return the error for a column of a type that has no text."""
     return ContactsRefused(
-        QUERY, f"column {name!r} holds values of type {kind}, which have no text here; cast it to text in the query."
+        QUERY, f"column {name!r} has the type {kind}, which cannot be written as text; cast it to text in the query."
     )
 
 
 def out_of_range(name: str) -> ContactsRefused:
-    """Return the error for a column with a time that not all drivers can give."""
+    """Return the error for a column with a time that not all drivers support."""
     return ContactsRefused(
         QUERY,
-        f"column {name!r} holds a date or time outside the years 1 to 9999, or the hour 24; mend it in the query.",
+        f"column {name!r} has a date or time outside the years 1 to 9999, or the hour 24; fix it in the query.",
     )
 
 
@@ -109,12 +110,12 @@ def floating(value: float) -> str:
 
 
 def fewest_digits(value: float, step: float) -> str:
-    """Return the fewest digits that lie nearer to the value than to the next ones, which are a ``step`` away.
+    """Return the fewest digits that are nearer to the value than to its neighbours, which are a ``step`` away.
 
-    Python takes a number just between two values as well, PostgreSQL does not.
+    Python also accepts a number exactly between two values, PostgreSQL does not.
     """
     value, sign = abs(value), "-" if value < 0 else ""
-    # Below a power of two the values lie twice as close, but for the smallest ones.
+    # Below a power of two the values are twice as close, except for the smallest ones.
     closer = math.frexp(value)[0] == 0.5 and value / step >= 2**23
     below = Fraction(step) / (4 if closer else 2)
     for digits in range(17):
@@ -157,7 +158,7 @@ def _timestamp(value: datetime) -> str:
     return text if offset is None else f"{text}+00"
 
 
-# Three times as fast as isoformat, which for rows by the million is worth a table.
+# Three times as fast as isoformat, which matters for millions of rows.
 _TWO_DIGITS = [f"{number:02}" for number in range(60)]
 
 

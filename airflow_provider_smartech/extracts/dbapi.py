@@ -1,4 +1,4 @@
-"""Any DB-API driver: rows by ``fetchmany``, from a server-side cursor where the driver has one."""
+"""Any DB-API driver: rows by ``fetchmany``, from a server-side cursor if the driver has one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_smartech.extracts.base import Query, Sink, names_of
 from airflow_provider_smartech.extracts.postgres import ALL_DIGITS
 from airflow_provider_smartech.extracts.query_errors import outside_functions, shown
 
-# How many rows are taken from the driver at a time.
+# How many rows are fetched from the driver at a time.
 BATCH_ROWS = 1000
 
 
@@ -23,7 +23,7 @@ class DbApiExtract:
         self._connection = connection
 
     def send(self, query: Query, sink: Sink) -> None:
-        """Read the whole query and give its rows to the sink."""
+        """Read the whole query and pass its rows to the sink."""
         with closing(cursor_of(self._connection)) as cursor:
             self._ask(cursor, query)
             # Some server-side cursors know their columns only after the first rows.
@@ -41,7 +41,7 @@ class DbApiExtract:
             query.check_single()
             with closing(self._connection.cursor()) as setting:
                 setting.execute(ALL_DIGITS)
-            # DECLARE, which plans the query only.
+            # DECLARE, which only plans the query.
             with shown(outside_functions):
                 cursor.execute(query.sql, *query.arguments)
             return
@@ -52,7 +52,7 @@ class DbApiExtract:
 
 
 def cursor_of(connection: Any) -> Any:
-    """Return a cursor that leaves the result on the server: some drivers' ordinary ones fetch it whole."""
+    """Return a cursor that leaves the result on the server: the default cursors of some drivers fetch all of it."""
     driver = _driver(connection)
     name = f"smartech_{uuid.uuid4().hex}"
     if driver == "psycopg2":
@@ -87,7 +87,7 @@ def _with_key(rows: Sequence[Sequence[Any]], key: int | None, sink: Sink) -> Seq
 
 
 def _fitting(rows: Sequence[Sequence[Any]], sink: Sink) -> Iterator[Sequence[Sequence[Any]]]:
-    """Cut rows into parts that fit into the sink's files."""
+    """Split rows into parts that fit into the sink's files."""
     while rows:
         part = rows if sink.room is None else rows[: sink.room]
         yield part

@@ -20,11 +20,11 @@ TIMESTAMP_WITH_TIME_ZONE_OID = 1184
 # Few enough to stay in the processor's cache, and to take little memory if they are long.
 PIECE_MESSAGES = 64
 
-# Floating-point numbers with all their digits, whatever a role's or a connection's setting says. Redshift's highest
-# value; from PostgreSQL 12 on, each one above 0 means the fewest digits that are enough.
+# Floating-point numbers with all their digits, regardless of the settings of the role or connection. 2 is Redshift's
+# highest value; since PostgreSQL 12, any value above 0 means the fewest digits that are exact.
 ALL_DIGITS = "SET extra_float_digits = 2"
 
-# COPY of a query came with this version. Redshift, which speaks the same protocol, says that it is 8.0.2.
+# The first version with COPY of a query. Redshift, which has the same protocol, reports version 8.0.2.
 OLDEST_SERVER_VERSION = 80200
 
 
@@ -36,16 +36,16 @@ class CopyExtract:
 
     @staticmethod
     def suits(connection: Any) -> bool:
-        """Whether the connection is one of psycopg2 or psycopg to a server that knows the command."""
+        """Whether this is a connection of psycopg2 or psycopg to a server that has the command."""
         driver = type(connection).__module__.partition(".")[0]
         return driver in ("psycopg2", "psycopg") and connection.info.server_version >= OLDEST_SERVER_VERSION
 
     def send(self, query: Query, sink: Sink) -> None:
-        """Read the whole query and give its rows to the sink."""
+        """Read the whole query and pass its rows to the sink."""
         with closing(self._cursor()) as cursor:
             with shown(outside_functions):
                 inner = _bound(cursor, query)
-                # Planned, but no row is asked of the plan.
+                # Planned, but no row is read.
                 cursor.execute(f"SELECT * FROM ({inner}) AS query LIMIT 0")
             names, types = names_of(cursor.description), [column[1] for column in cursor.description]
             key = sink.begin(names)
@@ -53,7 +53,7 @@ class CopyExtract:
             in_utc = cursor.fetchone()[0] in ("UTC", "Etc/UTC")
             columns = [_expression(name, kind, in_utc) for name, kind in zip(names, types, strict=True)]
             if len(columns) == 1:
-                # An empty text, which is quoted: COPY cannot write NULL so.
+                # Makes NULL an empty text, which is quoted: COPY cannot write NULL as a quoted text.
                 columns = [f"concat({columns[0]})"]
             lines = _Lines(sink)
             # The first column says whether the row has a key.
@@ -67,11 +67,11 @@ class CopyExtract:
             lines.close()
 
     def _cursor(self) -> Any:
-        """Return a cursor that gives tuples and binds parameters itself, whatever the connection's own does."""
+        """Return a cursor that returns tuples and binds parameters itself, regardless of the connection's default."""
         if type(self._connection).__module__.startswith("psycopg2"):
             from psycopg2.extensions import cursor
 
-            # What the driver binds is read as text below.
+            # The query with bound parameters is decoded as text below.
             self._connection.set_client_encoding("UTF8")
             return self._connection.cursor(cursor_factory=cursor)
         from psycopg import ClientCursor
@@ -81,10 +81,10 @@ class CopyExtract:
 
 
 class _Lines:
-    """Takes what COPY sends, however it is cut into pieces, and hands whole lines on to the sink.
+    """Takes the output of COPY in pieces of any size, and passes complete lines to the sink.
 
-    The server sends each row as a piece, but what lies between may cut the stream anew. So each line begins with a mark
-    that nobody can know before, and that no value holds.
+    The server sends each row as a piece, but software in between may split the stream differently. So each line begins
+    with a random mark that no value contains.
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -96,20 +96,20 @@ class _Lines:
         self._pieces: list[bytes] = []
 
     def write(self, piece: bytes) -> None:
-        """Take a piece; called a million times."""
+        """Take a piece; called once per row."""
         self._pieces.append(piece)
         if len(self._pieces) == PIECE_MESSAGES:
             self.take()
 
     def take(self, pieces: Iterable[bytes] = ()) -> None:
-        """Take pieces, and hand on all lines but the last: only the next mark tells where it ends."""
+        """Take pieces, and pass on all lines but the last: only the next mark shows where it ends."""
         data = b"".join([*self._pieces, *pieces])
         last = max(0, data.rfind(self._begin))
         self._pieces = [data[last:]]
         self._hand_on(data[:last])
 
     def close(self) -> None:
-        """Hand on what is left."""
+        """Pass on the rest."""
         data, self._pieces = b"".join(self._pieces), []
         self._hand_on(data)
 
@@ -117,7 +117,7 @@ class _Lines:
         if not data:
             return
         if not (data.startswith(self._begin) and data.endswith(b"\n")):
-            raise ContactsQueryFailed("what it sent is no whole COPY", None)
+            raise ContactsQueryFailed("it sent an incomplete COPY", None)
         lines = data.replace(self._kept, b"")
         rows, room = (len(data) - len(lines)) // len(self._kept), self._sink.room
         if self._begin in lines or (room is not None and rows > room):
@@ -148,7 +148,7 @@ def _copy(cursor: Any, statement: str, lines: _Lines) -> None:
         cursor.copy_expert(statement, lines)
         return
     with cursor.copy(statement) as copy:
-        # What it gives are views of the driver's memory, and working with many small views is slow.
+        # psycopg yields views of its memory, and many small views are slow to work with.
         pieces = map(bytes, copy)
         while some := list(islice(pieces, PIECE_MESSAGES)):
             lines.take(some)
@@ -159,7 +159,7 @@ def _expression(name: str, kind: int, in_utc: bool) -> str:
     if kind == BOOLEAN_OID:
         return f"{column}::text"
     if kind == SHORT_FLOAT_OID:
-        # With the same digits, but in the form of all other floating-point numbers.
+        # With the same digits, but in the format of all other floating-point numbers.
         return f"{column}::text::float8"
     if kind == TIMESTAMP_WITH_TIME_ZONE_OID and not in_utc:
         # The session's time zone stays as it is: the query itself may depend on it.
@@ -170,7 +170,7 @@ def _expression(name: str, kind: int, in_utc: bool) -> str:
 def _has_key(name: str) -> str:
     blanks = "".join(f"\\x{ord(character):02x}" for character in csv_format.BLANKS)
     text = f"{_quoted(name)}::text"
-    # All blanks come before the first printable character, and comparing is much cheaper than trimming.
+    # All blanks sort before the first printable character, and comparing is much cheaper than trimming.
     return f"""{text} COLLATE "C" >= '!' OR btrim({text}, E'{blanks}') <> ''"""
 
 

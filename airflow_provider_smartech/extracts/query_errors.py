@@ -1,8 +1,8 @@
-"""What may be shown of a database's error.
+"""Which database errors may be shown.
 
-While rows are read, any message may quote a contact: casts and functions put the value into it, whatever its SQLSTATE.
-Before, while the database only connects or plans the query, it can speak of nothing but the query, its parameters and
-the tables. So an error is hidden, unless it comes from a step that is marked by ``shown``.
+While rows are read, any message may quote a contact: casts and functions put the value into it, with any SQLSTATE.
+Before that, while the database only connects or plans the query, a message can only be about the query, its parameters
+and the tables. So an error is hidden, unless it comes from a step that is marked by ``shown``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_provider_smartech.errors import ContactsQueryFailed
 
 
 class Shown(Exception):
-    """Carries an error that may be shown, past whatever is closed on the way."""
+    """Wraps an error that may be shown, until all resources are closed."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Shown(Exception):
 
 @contextmanager
 def shown(harmless: Callable[[Exception], bool] = lambda error: True) -> Iterator[None]:
-    """Mark a step that reads no row. Of its errors, those that are not ``harmless`` are hidden all the same."""
+    """Mark a step that reads no row. Its errors are shown, except those that are not ``harmless``."""
     try:
         yield
     except Exception as error:
@@ -35,7 +35,7 @@ def shown(harmless: Callable[[Exception], bool] = lambda error: True) -> Iterato
 
 
 def with_hidden_errors(work: Callable[[], None]) -> None:
-    """Do the work.
+    """Run ``work``, and hide its errors.
 
     :raises ContactsQueryFailed: instead of any error that is neither marked as ``shown`` nor the provider's own.
     """
@@ -53,9 +53,9 @@ def with_hidden_errors(work: Callable[[], None]) -> None:
 
 
 def outside_functions(error: Exception) -> bool:
-    """Whether PostgreSQL itself, or its driver, says this, and not a function that was run.
+    """Whether the error comes from PostgreSQL itself, or its driver, and not from a function that was run.
 
-    The planner runs functions that call themselves immutable or stable, and these may read tables.
+    The planner runs functions that are declared immutable or stable, and these may read tables.
     """
     return not getattr(getattr(error, "diag", None), "context", None)
 

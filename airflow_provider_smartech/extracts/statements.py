@@ -1,6 +1,6 @@
-"""Where a statement of SQL ends, as far as that can be told without knowing whose SQL it is.
+"""Where an SQL statement ends, as far as this can be determined without knowing the SQL dialect.
 
-Not by sqlparse, which takes a backslash in a text for an escape, and ``#`` for a comment: PostgreSQL does neither.
+sqlparse is not used: it treats a backslash in a text as an escape, and ``#`` as a comment. PostgreSQL does neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PIECE = r"""
   | [^\s;'"`$/-]+ | .
 """
 
-# Databases do not agree whether a backslash escapes the quote after it.
+# Databases differ in whether a backslash escapes the quote after it.
 _READINGS = [
     re.compile(_PIECE.format(text=text), re.DOTALL | re.VERBOSE)
     for text in (r"""'[^']*'? | "[^"]*"? """, r"""'(?:[^'\\]|\\.)*'? | "(?:[^"\\]|\\.)*"? """)
@@ -24,13 +24,13 @@ _READINGS = [
 def without_end(sql: str) -> str:
     """Return the statement without its last semicolon and the comments after it."""
     ends = {_last_semicolon(sql, reading) for reading in _READINGS}
-    # A semicolon that may stand in a text stays, if it is not the very last character.
+    # A semicolon that may be inside a text stays, unless it is the very last character.
     statement = sql[: ends.pop()] if len(ends) == 1 else sql
     return statement.strip().removesuffix(";")
 
 
 def is_several(sql: str) -> bool:
-    """Whether another statement follows the first, however texts are read."""
+    """Whether another statement follows the first, with both meanings of a backslash."""
     return all(_first_semicolon(sql, reading) < _last_semicolon(sql, reading) for reading in _READINGS)
 
 

@@ -1,4 +1,4 @@
-"""Reading a request as the vendor's page "Add Bulk Contact" describes it."""
+"""Parses a request as the vendor's page "Add Bulk Contact" describes it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ INVALID_KEY = "Invalid API key"
 
 
 class RequestRefused(Exception):
-    """The request is not what the API takes.
+    """The API does not accept the request.
 
-    ``status_code`` is the HTTP status, ``result`` the answer's word. Only that of a bad key is documented.
+    ``status_code`` is the HTTP status, ``result`` the text of the answer. Only that of an invalid key is documented.
     """
 
     def __init__(self, result: str, status_code: int = 400) -> None:
@@ -25,7 +25,7 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True)
 class UploadRequest:
-    """A request that the API takes; ``in_query`` names the parameters that came in the URL."""
+    """A request that the API accepts; ``in_query`` has the names of the parameters in the URL."""
 
     path: str
     listid: int | None
@@ -34,12 +34,12 @@ class UploadRequest:
 
 
 def read_request(target: str, content_type: str, body: bytes, api_key: str) -> UploadRequest:
-    """Return what a POST asks for.
+    """Parse a POST request.
 
-    The page's table puts ``path`` and ``listid`` into the body, its sample puts everything into the query; both are
-    taken.
+    The vendor's table puts ``path`` and ``listid`` into the body, the sample puts everything into the query; both are
+    accepted.
 
-    :raises RequestRefused: the API would not take it.
+    :raises RequestRefused: the API would not accept it.
     """
     query = _parameters(urlsplit(target).query)
     if not compare_digest(query.get("apikey", "").encode(), api_key.encode()):

@@ -1,4 +1,4 @@
-"""What the sandbox does wrong on demand."""
+"""The faults that the sandbox can simulate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from enum import StrEnum
 from urllib.parse import parse_qs, urlsplit
 
-# A request asks for faults by this parameter in the query of its CSV's URL, since it controls nothing else.
+# A request asks for faults with this parameter in the query of its CSV's URL, because it controls nothing else.
 FAULT_PARAMETER = "sandbox_fault"
 
 
 class Fault(StrEnum):
-    """One thing that goes wrong."""
+    """One fault."""
 
     INVALID_KEY = "invalid_key"
     """HTTP 200 with ``{"result": "Invalid API key"}``; nothing is loaded."""
@@ -30,7 +30,7 @@ class Fault(StrEnum):
     CUT_AFTER = "cut_after"
     """The connection is cut after the upload was accepted; the file is loaded."""
     ANSWER_LATE = "answer_late"
-    """The upload is accepted and loaded at once, but the answer comes after a while."""
+    """The upload is accepted and loaded at once, but the answer comes late."""
     ANSWER_UNKNOWN_WORD = "answer_unknown_word"
     """The file is loaded, but the answer's ``result`` is "Request accepted"."""
     ANSWER_CONFLICT = "answer_conflict"
@@ -40,13 +40,13 @@ class Fault(StrEnum):
     NO_PINGBACK = "no_pingback"
     """No ping-back ever comes."""
     PINGBACK_ONCE = "pingback_once"
-    """A ping-back that is not taken is not sent again, whatever the sandbox does otherwise."""
+    """A ping-back that fails is not sent again, even if the sandbox is set to repeat it."""
     PINGBACK_TWICE = "pingback_twice"
     """The same ping-back comes twice."""
     PINGBACK_FIRST = "pingback_first"
     """The ping-back comes before the answer."""
     PINGBACK_LATE = "pingback_late"
-    """The ping-back comes after a while, or when ``SandboxServer.release()`` is called."""
+    """The ping-back comes late, or when ``SandboxServer.release()`` is called."""
     PINGBACK_FORM = "pingback_form"
     """The ping-back is form-encoded."""
     PINGBACK_UNREADABLE = "pingback_unreadable"
@@ -54,13 +54,13 @@ class Fault(StrEnum):
     PINGBACK_ECHO = "pingback_echo"
     """The ping-back only repeats the answer: ``{"result": "Success", "requestid": …}``."""
     PINGBACK_EMPTY = "pingback_empty"
-    """A ping-back with an empty body comes before the last one, as a probe of the URL would."""
+    """A ping-back with an empty body comes before the last one, like a probe of the URL."""
     PINGBACK_FOREIGN = "pingback_foreign"
     """The ping-back names the requestid of another upload."""
     PINGBACK_ERROR = "pingback_error"
-    """The ping-back has an ``error`` beside "completed"."""
+    """The ping-back has an ``error`` next to "completed"."""
     PINGBACK_UNSUCCESSFUL = "pingback_unsuccessful"
-    """The ping-back has ``"success": false`` beside "completed"."""
+    """The ping-back has ``"success": false`` next to "completed"."""
     PINGBACK_CONTRADICTED = "pingback_contradicted"
     """The last ping-back is followed at once by one that says "failed"."""
     PINGBACK_IN_QUERY = "pingback_in_query"
@@ -74,13 +74,13 @@ class Fault(StrEnum):
     STATUS_OBJECT = "status_object"
     """The status is an object that names failures: ``{"state": "completed", "failed": 2}``."""
     ROWS_REJECTED = "rows_rejected"
-    """Every tenth row is rejected; the upload completes all the same."""
+    """Every tenth row is rejected; the upload still completes."""
     ALL_ROWS_REJECTED = "all_rows_rejected"
-    """Every row is rejected; the upload completes all the same."""
+    """Every row is rejected; the upload still completes."""
     NO_COUNTS = "no_counts"
-    """The ping-back names no numbers of rows."""
+    """The ping-back has no row counts."""
     ROWS_LOST = "rows_lost"
-    """Every second row is lost, and missing from the total that the ping-back names."""
+    """Every second row is lost, and missing from the total in the ping-back."""
 
 
 def faults_of(path: str) -> frozenset[Fault]:

@@ -1,4 +1,4 @@
-"""Fetching a hosted CSV and loading its contacts."""
+"""Fetches a hosted CSV and loads its contacts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LoadError(Exception):
 
 @dataclass
 class Load:
-    """How many rows a file had, and what became of them."""
+    """How many rows a file had, and how many were accepted and rejected."""
 
     total: int = 0
     accepted: int = 0
@@ -35,8 +35,8 @@ def load(
 ) -> Load:
     """Fetch the CSV at this URL and upsert its contacts.
 
-    A row with another number of fields than the header, or without a primary key, is rejected, and so is each
-    ``reject_every``-th one. Each ``lose_every``-th one is neither loaded nor counted.
+    A row with a different number of fields than the header, or without a primary key, is rejected, and so is every
+    ``reject_every``-th row. Every ``lose_every``-th row is neither loaded nor counted.
 
     :raises LoadError: the file cannot be fetched, is not UTF-8, or its header is not usable.
     """

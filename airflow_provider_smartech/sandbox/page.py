@@ -16,7 +16,7 @@ th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #8884;
 
 
 def render(state: State) -> str:
-    """Return the page as HTML; callback URLs and the queries of links are not on it."""
+    """Return the page as HTML; it does not show callback URLs or the queries of links."""
     uploads = state.uploads()
     columns = [
         "requestid",

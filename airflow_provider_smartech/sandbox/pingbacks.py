@@ -14,7 +14,7 @@ from airflow_provider_smartech.sandbox.loader import Load
 
 TIMEOUT_SECONDS = 30
 UNREADABLE = b"\xff\xfe\x00 no status in here \x9c"
-# What faults put into the last ping-back.
+# What faults change in the last ping-back.
 CHANGES: dict[Fault, dict[str, Any]] = {
     Fault.PINGBACK_FOREIGN: {"requestid": "f" * 32},
     Fault.PINGBACK_ERROR: {"error": "the file was not read to its end"},
@@ -24,14 +24,14 @@ CHANGES: dict[Fault, dict[str, Any]] = {
 
 
 def status(reason: str | None, faults: Collection[Fault]) -> str:
-    """Return the word for how an upload ended; ``reason`` is why it failed, if it did."""
+    """Return the status word of an upload that ended; ``reason`` is why it failed, if it did."""
     if reason or Fault.STATUS_FAILED in faults:
         return "failed"
     return "hibernating" if Fault.STATUS_UNKNOWN in faults else "completed"
 
 
 def payload(requestid: str | int, load: Load, reason: str | None, faults: Collection[Fault]) -> dict[str, Any]:
-    """Return what the last ping-back of an upload says."""
+    """Return the content of an upload's last ping-back."""
     if Fault.PINGBACK_ECHO in faults:
         return {"result": "Success", "requestid": requestid}
     word = status(reason, faults)
@@ -46,7 +46,7 @@ def payload(requestid: str | int, load: Load, reason: str | None, faults: Collec
 
 
 def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
-    """Call the ping-back URL and return what became of it."""
+    """Call the ping-back URL and return the result."""
     try:
         if Fault.PINGBACK_UNREADABLE in faults:
             answer = requests.post(callback, data=UNREADABLE, timeout=TIMEOUT_SECONDS)
@@ -62,5 +62,5 @@ def send(callback: str, said: Any, faults: Collection[Fault]) -> str:
 
 
 def may_be_taken_later(answer: str) -> bool:
-    """Whether what became of a ping-back is a reason to send it again."""
+    """Whether a ping-back with this result should be sent again."""
     return not answer.startswith(("HTTP 2", "HTTP 3", "HTTP 4"))

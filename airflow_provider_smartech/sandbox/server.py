@@ -24,19 +24,19 @@ LOST_ROW_EVERY = 2
 
 
 class SandboxServer:
-    """The sandbox on a port of its own; a context manager that starts and stops it.
+    """The sandbox on its own port; a context manager that starts and stops it.
 
     :param host: address to listen on.
-    :param port: port to listen on; 0 takes a free one.
-    :param api_key: the only key that it takes.
+    :param port: port to listen on; 0 selects a free one.
+    :param api_key: the only key that it accepts.
     :param primary_key: the attribute by which contacts are upserted.
-    :param faults: what goes wrong with every request.
+    :param faults: the faults of every request.
     :param database: path of a SQLite file; in memory by default.
-    :param late_seconds: how long ``Fault.PINGBACK_LATE`` holds a ping-back, and ``Fault.HANG`` and
+    :param late_seconds: how long ``Fault.PINGBACK_LATE`` delays a ping-back, and ``Fault.HANG`` and
         ``Fault.ANSWER_LATE`` an answer.
-    :param repeats: how often a ping-back is sent again that nobody took. Smartech does not say whether it does that.
-    :param repeat_seconds: the pause before each time.
-    :param new_requestid: makes the requestids; two accounts of Smartech may well issue the same ones.
+    :param repeats: how often a failed ping-back is sent again. Smartech does not document whether it does this.
+    :param repeat_seconds: the pause before each repeat.
+    :param new_requestid: makes the requestids; two Smartech accounts may issue the same ones.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """Its address, for people."""
+        """Its address, for users."""
         return f"http://{self._server.server_address[0]!s}:{self.port}"
 
     @property
@@ -91,7 +91,7 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """Stop serving, and end what is under way."""
+        """Stop serving, and end running uploads."""
         self._stopping.set()
         self._released.set()
         self._server.shutdown()
@@ -102,20 +102,20 @@ class SandboxServer:
         self.state.close()
 
     def fail_next(self, *faults: Fault) -> None:
-        """Let these things go wrong with the next request alone; several calls queue up."""
+        """Apply these faults to the next request only; several calls queue up."""
         self._next.append(frozenset(faults))
 
     def faults_of(self, request: UploadRequest) -> frozenset[Fault]:
-        """Return what goes wrong with a request: the server's faults, the queued ones, and those it asks for."""
+        """Return a request's faults: the server's, the queued ones, and those that it asks for."""
         queued = self._next.popleft() if self._next else frozenset()
         return self.faults | queued | faults_of(request.path)
 
     def release(self) -> None:
-        """Let what is late come, the ping-backs and answers that are held."""
+        """Send the late ping-backs and answers that are being held."""
         self._released.set()
 
     def hold(self) -> None:
-        """Let what is late be held again."""
+        """Hold late ping-backs and answers again."""
         self._released.clear()
 
     def __enter__(self) -> SandboxServer:
@@ -129,7 +129,7 @@ class SandboxServer:
         self._released.wait(self.late_seconds)
 
     def accept(self, request: UploadRequest, faults: frozenset[Fault]) -> str:
-        """Take an upload, load it in the background and return its requestid."""
+        """Accept an upload, load it in the background and return its requestid."""
         numeric = Fault.NUMERIC_REQUESTID in faults
         requestid = str(uuid.uuid4().int % 10**15) if numeric else self._new_requestid()
         self._callbacks[requestid] = request.callback
@@ -146,21 +146,21 @@ class SandboxServer:
         return self._callbacks[requestid]
 
     def settle(self) -> None:
-        """Return when everything that was taken has been loaded and said."""
+        """Wait until all accepted uploads are loaded and their ping-backs are sent."""
         while self._jobs:
             self._jobs.pop().join()
 
     def forget(self) -> None:
-        """Forget the uploads that were taken, and the faults that are queued."""
+        """Forget the accepted uploads and the queued faults."""
         self.settle()
         self._callbacks.clear()
         self._next.clear()
 
     def ping_back(self, requestid: str, said: Any, query: str = "", faults: Iterable[Fault] = ()) -> str:
-        """Call an upload's ping-back URL once more, whenever and with whatever; return what became of it.
+        """Call an upload's ping-back URL once more, with any content; return the result.
 
-        :param said: the body: what JSON takes, or bytes that are sent as they are.
-        :param query: what the URL gets after a ``?``.
+        :param said: the body: a JSON value, or bytes that are sent as they are.
+        :param query: the query that is added to the URL.
         """
         callback = self._callbacks[requestid]
         if callback is None:
@@ -212,7 +212,7 @@ class SandboxServer:
 
 
 def shown(requestid: str, faults: Collection[Fault]) -> str | int:
-    """Return a requestid as JSON has it."""
+    """Return a requestid as it is in the JSON."""
     return int(requestid) if Fault.NUMERIC_REQUESTID in faults else requestid
 
 
@@ -222,7 +222,7 @@ class _Server(ThreadingHTTPServer):
     sandbox: SandboxServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that have gone away."""
+        """Do not log clients that have disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What the sandbox remembers: uploads and contacts, in SQLite."""
+"""The sandbox's data: uploads and contacts, in SQLite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class State:
         self._db.executescript(_SCHEMA)
 
     def add_upload(self, requestid: str, path: str, listid: int | None, in_query: Iterable[str]) -> None:
-        """Keep a new upload; ``in_query`` are the parameters that came in the URL."""
+        """Store a new upload; ``in_query`` has the names of the parameters in the URL."""
         with self._lock, self._db:
             self._db.execute(
                 "INSERT INTO uploads (requestid, path, listid, in_query) VALUES (?, ?, ?, ?)",
@@ -40,13 +40,13 @@ class State:
             )
 
     def set_upload(self, requestid: str, **columns: Any) -> None:
-        """Change what is known of an upload."""
+        """Update columns of an upload."""
         assignments = ", ".join(f"{column} = ?" for column in columns)
         with self._lock, self._db:
             self._db.execute(f"UPDATE uploads SET {assignments} WHERE requestid = ?", (*columns.values(), requestid))
 
     def add_pingback(self, requestid: str, outcome: str) -> None:
-        """Keep what became of a ping-back."""
+        """Store the result of a ping-back."""
         with self._lock, self._db:
             self._db.execute(
                 "UPDATE uploads SET pingbacks = json_insert(pingbacks, '$[#]', ?) WHERE requestid = ?",
@@ -54,7 +54,7 @@ class State:
             )
 
     def upsert(self, contacts: dict[str, dict[str, str]], listid: int | None) -> None:
-        """Add contacts by their primary key, or give known ones their new attributes."""
+        """Add contacts by their primary key, or update the attributes of known ones."""
         rows = [(key, json.dumps(attributes, ensure_ascii=False)) for key, attributes in contacts.items()]
         with self._lock, self._db:
             self._db.executemany(

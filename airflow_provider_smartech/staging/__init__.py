@@ -1,1 +1,1 @@
-"""Files in S3: writing them, checking them, and the URLs that lead Smartech to them."""
+"""Files in S3: writing them, checking them, and the URLs from which Smartech fetches them."""

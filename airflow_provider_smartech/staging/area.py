@@ -1,4 +1,4 @@
-"""The place in S3 where the rows of a query become CSV files for Smartech to fetch."""
+"""Writes the rows of a query to S3 as CSV files, for Smartech to fetch."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from airflow_provider_smartech.uploads.staged_files import StagedFile
 
 log = logging.getLogger(__name__)
 
-# Seconds between two lines of the log about the progress.
+# Seconds between two progress messages in the log.
 LOG_INTERVAL_SECONDS = 10.0
 
 
 def new_folder(prefix: str) -> str:
-    """Return a folder below the prefix that nobody can guess."""
+    """Return an unguessable folder below the prefix."""
     return "/".join(filter(None, [prefix.strip("/"), secrets.token_hex(16)]))
 
 
 class StagingArea:
-    """Takes the rows of a query into one file or several, in a folder of its own.
+    """Writes the rows of a query to one or several files, in a separate folder.
 
-    A sink of ``extracts``. All files are whole after ``complete``; after ``discard`` none is there.
+    A sink for ``extracts``. After ``complete``, all files are complete; after ``discard``, none exists.
 
     :param columns: new names for columns of the query.
-    :param primary_key: the column, as it is named in the file, without which a row is left out.
-    :param rows_per_file: how many rows a file holds at most, without its header.
-    :param arguments: what S3 is told of each file, such as ``ServerSideEncryption``.
+    :param primary_key: the column's name in the file; rows without a value in it are left out.
+    :param rows_per_file: the maximum number of rows in a file, without its header.
+    :param arguments: S3 arguments for each file, such as ``ServerSideEncryption``.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class StagingArea:
         return f"{self._folder}/contacts-{len(self.files) + 1:05}.csv"
 
     def begin(self, names: Sequence[str]) -> int | None:
-        """Learn the columns, and return the position of the primary key."""
+        """Set the columns, and return the position of the primary key."""
         unknown = [name for name in self._columns if name not in names]
         if unknown:
             raise ContactsRefused(
-                csv_format.QUERY, f"columns renames {unknown[0]!r}, but the query gives {', '.join(names)[:500]}."
+                csv_format.QUERY, f"columns renames {unknown[0]!r}, but the query returns {', '.join(names)[:500]}."
             )
         renamed = [self._columns.get(name, name) for name in names]
         check_columns(renamed, self._primary_key, csv_format.QUERY)
@@ -84,11 +84,11 @@ class StagingArea:
 
     @property
     def room(self) -> int | None:
-        """How many rows the current file still takes."""
+        """How many more rows fit into the current file."""
         return None if self._rows_per_file is None else self._rows_per_file - self._rows_of_file
 
     def add(self, lines: bytes | bytearray | memoryview, rows: int) -> None:
-        """Take lines into the current file."""
+        """Write lines to the current file."""
         file = self._file or self._open()
         file.write(lines)
         self._rows_of_file += rows
@@ -103,7 +103,7 @@ class StagingArea:
         self.missing_keys += rows
 
     def add_header_alone(self) -> None:
-        """Make a file without a row."""
+        """Make a file with a header and no rows."""
         self._open()
 
     def complete(self) -> None:
@@ -113,13 +113,13 @@ class StagingArea:
         log.info("Staged %s.", self._progress())
 
     def discard(self) -> bool:
-        """Remove everything that was staged, whole or not, and return whether nothing is left.
+        """Remove all staged files, complete or not, and return whether nothing is left.
 
-        What cannot be removed is named in the log.
+        Files that cannot be removed are logged.
         """
         keys, is_gone = [file.key for file in self.files], True
         if self._file:
-            # It may be whole all the same, and only S3's word on it lost.
+            # The file may be complete, if only S3's answer was lost.
             keys.append(self.key)
             with _logged(self._bucket, self.key) as left:
                 self._file.abort()
@@ -148,7 +148,7 @@ class StagingArea:
 
 
 def remove(client: Any, bucket: str, keys: Iterable[str]) -> bool:
-    """Remove staged files, and return whether all are gone. What is left is named in the log: it is personal data."""
+    """Remove staged files, and return whether all are removed. Remaining files are logged: they are personal data."""
     is_gone = True
     for key in keys:
         with _logged(bucket, key) as left, storage_errors({"Bucket": bucket, "Key": key}):
@@ -159,7 +159,7 @@ def remove(client: Any, bucket: str, keys: Iterable[str]) -> bool:
 
 
 def remove_folder(client: Any, bucket: str, folder: str, spare: Collection[str] = ()) -> bool:
-    """Remove the files of a staging's folder, also those that nobody has counted, and return whether all are gone.
+    """Remove the files of a staging's folder, unrecorded ones included, and return whether all are removed.
 
     :param spare: names of files that stay.
     """
@@ -167,7 +167,7 @@ def remove_folder(client: Any, bucket: str, folder: str, spare: Collection[str] 
     with _logged(bucket, f"{folder}/") as left, storage_errors({"Bucket": bucket, "Key": f"{folder}/"}):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/"):
             keys += [found["Key"] for found in page.get("Contents", [])]
-        # The parts of a file that a killed process was writing are no object yet, and hold contacts all the same.
+        # The parts of a file that a killed process was writing are not an object yet, but contain contacts.
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=f"{folder}/"):
             for found in page.get("Uploads", []):
                 client.abort_multipart_upload(Bucket=bucket, Key=found["Key"], UploadId=found["UploadId"])
@@ -176,7 +176,7 @@ def remove_folder(client: Any, bucket: str, folder: str, spare: Collection[str] 
 
 
 def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
-    """Whether all staged files are still there."""
+    """Whether all staged files still exist."""
     from botocore.exceptions import ClientError
 
     for key in keys:
@@ -192,7 +192,7 @@ def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
 
 @contextmanager
 def _logged(bucket: str, key: str) -> Iterator[list[str]]:
-    """Go on if something cannot be removed: it is named in the log, and in what this gives."""
+    """Continue if something cannot be removed: log it, and add it to the yielded list."""
     left: list[str] = []
     try:
         yield left

@@ -1,4 +1,4 @@
-"""What is checked of a CSV before Smartech is asked to load it: its beginning, and the names of its columns."""
+"""Checks of a CSV before Smartech is asked to load it: its first bytes, and the names of its columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 log = logging.getLogger(__name__)
 
-# The first bytes that are read; a header of some hundred columns is a few kilobytes.
+# How many bytes are read; a header of some hundred columns is a few kilobytes.
 HEAD_BYTES = 64 << 10
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,10 +31,10 @@ MAGIC = {
 
 
 def check_object(client: Any, bucket: str, key: str, primary_key: str | None) -> None:
-    """Read the first bytes of an S3 object and see that it can be a CSV of contacts.
+    """Read the first bytes of an S3 object, and check that it can be a CSV of contacts.
 
-    :raises ContactsRefused: it is not there, is empty, or does not begin with a header in UTF-8 that is fit.
-    :raises ContactsStorageError: S3 does not show it.
+    :raises ContactsRefused: it does not exist, is empty, or does not begin with a valid header in UTF-8.
+    :raises ContactsStorageError: it cannot be read.
     """
     source = f"s3://{bucket}/{key}"
     head, whole = _read(client, source, bucket, key)
@@ -44,16 +44,16 @@ def check_object(client: Any, bucket: str, key: str, primary_key: str | None) ->
         if head.startswith(magic):
             raise ContactsRefused(source, f"the object is {meaning}. Smartech loads plain CSV in UTF-8.")
     if head.startswith(BYTE_ORDER_MARK):
-        log.warning("%s begins with a byte order mark, which Smartech may take for a part of the first column.", source)
+        log.warning("%s begins with a byte order mark, which Smartech may read as part of the first column.", source)
     check_columns(_header(head.removeprefix(BYTE_ORDER_MARK), whole, source), primary_key, source)
 
 
 def check_columns(names: Sequence[str], primary_key: str | None, source: str) -> None:
-    """See that the columns' names are fit for a header.
+    """Check that the columns' names are a valid header.
 
-    The messages give their positions, not the names: without a header, they would be a contact's.
+    The messages show positions, not names: in a file without a header, the names are a contact's data.
 
-    :raises ContactsRefused: one is blank or comes twice, or the primary key is not among them.
+    :raises ContactsRefused: a name is blank or repeated, or the primary key is missing.
     """
     seen: dict[str, int] = {}
     for position, name in enumerate((name.strip() for name in names), start=1):
@@ -67,13 +67,13 @@ def check_columns(names: Sequence[str], primary_key: str | None, source: str) ->
     if primary_key is not None and primary_key not in names:
         raise ContactsRefused(
             source,
-            f"none of the {len(names)} columns is named {primary_key!r}, which is to be the primary key. Is the first "
-            "row a header, and are the names spelt alike, in upper or lower case?",
+            f"none of the {len(names)} columns is named {primary_key!r}, the primary key. Is the first row a header, "
+            "and is the name spelled the same, with the same upper and lower case?",
         )
 
 
 def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, bool]:
-    """Return the first bytes, and whether they are all."""
+    """Return the first bytes, and whether they are the whole object."""
     from botocore.exceptions import ClientError
 
     with storage_errors({"Bucket": bucket, "Key": key}):
@@ -99,11 +99,11 @@ def _header(head: bytes, whole: bool, source: str) -> list[str]:
         names = None
     if names is None or (not whole and not text.read(1)):
         raise ContactsRefused(
-            source, f"no header row ends within the first {HEAD_BYTES >> 10} KiB. Is it a CSV, separated by commas?"
+            source, f"the header row does not end within the first {HEAD_BYTES >> 10} KiB. Is it a CSV with commas?"
         )
     for position, name in enumerate(names, start=1):
         if any("\udc80" <= character <= "\udcff" for character in name):
             raise ContactsRefused(source, f"the name of column {position} is not valid UTF-8. Write the file in UTF-8.")
     if not names:
-        raise ContactsRefused(source, "the first line is blank, where the names of the columns belong.")
+        raise ContactsRefused(source, "the first line is blank. It must have the names of the columns.")
     return names

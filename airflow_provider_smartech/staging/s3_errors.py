@@ -1,4 +1,4 @@
-"""The errors of S3's client, as one of this provider's."""
+"""Converts the S3 client's errors into one of this provider's errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_smartech.errors import ContactsStorageError
 
 @contextmanager
 def storage_errors(where: dict[str, str]) -> Iterator[None]:
-    """Turn what S3's client raises into one error."""
+    """Convert any error of the S3 client into a ``ContactsStorageError``."""
     # Imported late: boto3 is slow to import, and DAG files are parsed often.
     from botocore.exceptions import BotoCoreError, ClientError
 

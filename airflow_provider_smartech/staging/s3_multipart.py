@@ -1,4 +1,4 @@
-"""Writing one S3 object of unknown length while its content is made, with a few bounded buffers."""
+"""Writes one S3 object of unknown length while its content is produced, with a few bounded buffers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from airflow_provider_smartech.staging.s3_errors import storage_errors
 
-# S3 takes parts from 5 MiB on, and 10,000 of them; so they grow by as much after each 2,000, which makes 150 GiB.
+# S3 accepts 10,000 parts of at least 5 MiB. The part size grows by 5 MiB after every 2,000 parts: about 150 GiB in all.
 PART_BYTES = 5 << 20
 PARTS_OF_A_SIZE = 2000
 PARTS_UNDER_WAY = 2
 
 
 class MultipartUpload:
-    """An object that grows; nothing of it can be seen before ``complete``.
+    """An object that is written in parts; it is not visible before ``complete``.
 
-    While one part is gathered, ``PARTS_UNDER_WAY`` others at most are sent, each in a thread.
+    While one part is filled, at most ``PARTS_UNDER_WAY`` others are sent, each in a thread.
 
-    :param arguments: what S3 is told of the object besides its name, such as ``ServerSideEncryption``.
+    :param arguments: S3 arguments for the object besides its name, such as ``ServerSideEncryption``.
     """
 
     def __init__(self, client: Any, bucket: str, key: str, arguments: dict[str, Any]) -> None:
@@ -34,9 +34,9 @@ class MultipartUpload:
         self._threads = ThreadPoolExecutor(PARTS_UNDER_WAY, thread_name_prefix="multipart")
 
     def write(self, content: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes.
+        """Write the next bytes.
 
-        :raises ContactsStorageError: S3 did not take a part.
+        :raises ContactsStorageError: S3 did not accept a part.
         """
         self.bytes += len(content)
         self._buffer += content
@@ -46,7 +46,7 @@ class MultipartUpload:
     def complete(self) -> None:
         """Make the object visible.
 
-        :raises ContactsStorageError: S3 did not take all of it.
+        :raises ContactsStorageError: S3 did not accept all of it.
         """
         with storage_errors(self._object):
             if not self._upload:
@@ -60,7 +60,7 @@ class MultipartUpload:
         self._threads.shutdown()
 
     def abort(self) -> None:
-        """Leave nothing behind of an object that is not complete.
+        """Remove all parts of an object that is not complete.
 
         :raises ContactsStorageError: S3 did not remove the parts.
         """

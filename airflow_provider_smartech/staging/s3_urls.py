@@ -1,4 +1,4 @@
-"""Links to S3 objects by which Smartech's servers can fetch them."""
+"""Links from which Smartech's servers can fetch S3 objects."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 log = logging.getLogger(__name__)
-# The masker learns of these only afterwards: what is signed and the signature; temporary credentials as they come.
+# These log values before the masker knows them: the string to sign, the signature, temporary credentials.
 logging.getLogger("botocore.auth").addFilter(hide_values)
 for part in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(part).addFilter(hide_credentials)
 
 UrlMode = Literal["presigned", "direct"]
 
-# The longest that a link signed with version 4 may be valid.
+# The longest validity of a link with a version 4 signature.
 LONGEST_VALIDITY = timedelta(days=7)
 HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class S3Urls:
-    """Makes URLs through one AWS connection.
+    """Makes URLs with one AWS connection.
 
-    ``url_mode``: ``"presigned"`` signs them for ``validity``; ``"direct"`` gives the plain address of the object, for
-    a bucket whose policy admits Smartech's servers. Temporary credentials take their links with them when they
-    expire: ``minimum_validity`` is how long they must live.
+    ``url_mode``: ``"presigned"`` signs them for ``validity``; ``"direct"`` returns the plain address of the object, for
+    a bucket whose policy allows Smartech's servers. A link signed with temporary credentials expires with them:
+    ``minimum_validity`` is how long they must stay valid.
     """
 
     aws_conn_id: str | None
@@ -59,7 +59,7 @@ class S3Urls:
     def fetch_url(self, bucket: str, key: str) -> SecretUrl:
         """Return the URL that Smartech fetches an object from.
 
-        :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
+        :raises SmartechConfigurationError: there are no credentials, or they expire too early.
         """
         if self.url_mode == "direct":
             return self._plain(bucket, key)
@@ -100,16 +100,16 @@ class S3Urls:
         from botocore.config import Config
 
         hook = S3Hook(aws_conn_id=self.aws_conn_id)
-        # By default links are signed with the old version 2, and lead to a host that not all regions answer for.
+        # By default links have the old version 2 signature, and a host that does not work for all regions.
         style = {} if hook.conn_config.get_service_endpoint_url("s3") else {"addressing_style": "virtual"}
         own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
         return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
 
     def check(self, bucket: str, key: str) -> None:
-        """Warn or fail where a link would die early.
+        """Warn or fail if a link would expire early.
 
-        :raises SmartechConfigurationError: the credentials cannot sign one that lives long enough.
-        :raises ContactsStorageError: the credentials could not be had.
+        :raises SmartechConfigurationError: there are no credentials, or they expire too early.
+        :raises ContactsStorageError: the credentials could not be fetched.
         """
         if self.url_mode == "direct":
             return
@@ -125,21 +125,21 @@ class S3Urls:
         expires_within = getattr(credentials, "refresh_needed", None)
         if expires_within is None:
             log.warning(
-                "The credentials of AWS connection %r are temporary, and when they expire is not known. The link to "
-                "the file dies with them: they must outlive Smartech's wait.",
+                "The credentials of AWS connection %r are temporary, and their expiry time is not known. The link to "
+                "the file expires with them: they must stay valid until Smartech has fetched the file.",
                 self.aws_conn_id,
             )
         elif expires_within(self.minimum_validity.total_seconds()):
             raise SmartechConfigurationError(
                 f"The credentials of AWS connection {self.aws_conn_id!r} are temporary and expire within "
-                f"{self.minimum_validity}, and the link to the file dies with them. Use credentials that live longer, "
-                "url_mode='direct', or a smaller url_minimum_validity."
+                f"{self.minimum_validity}, and the link to the file expires with them. Use credentials that are valid "
+                "for longer, url_mode='direct', or a smaller url_minimum_validity."
             )
         elif expires_within(self.validity.total_seconds()):
             hours = next(hour for hour in range(1, 24 * 7 + 1) if expires_within(hour * HOUR_SECONDS))
             log.warning(
                 "The credentials of AWS connection %r are temporary and expire in less than %s hour(s). The link to "
-                "the file dies with them, not after %s: Smartech must have fetched it by then.",
+                "the file expires with them, not after %s: Smartech must fetch it before that.",
                 self.aws_conn_id,
                 hours,
                 self.validity,

@@ -1,4 +1,4 @@
-"""A query whose rows become CSV files in S3."""
+"""A query whose rows are written to S3 as CSV files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OnEmpty = Literal["skip", "fail", "submit"]
 
 @dataclass(frozen=True, kw_only=True)
 class StagedQuery:
-    """One SELECT, and how its rows become files; ``SqlToSmartechOperator`` describes the fields.
+    """One SELECT, and how its rows are written to files; ``SqlToSmartechOperator`` describes the fields.
 
-    :raises ValueError: one of them has no usable value.
+    :raises ValueError: a field has an invalid value.
     """
 
     sql: str
@@ -49,15 +49,15 @@ class StagedQuery:
         one_of("on_empty", self.on_empty, OnEmpty)
         most = self.max_rows_per_file
         if most is not None and (not isinstance(most, int) or most < 1):
-            raise ValueError(f"max_rows_per_file must be a whole number from 1 on, or None for one file; got {most!r}")
+            raise ValueError(f"max_rows_per_file must be an integer of 1 or more, or None for one file; got {most!r}")
         if self.columns is not None and not isinstance(self.columns, dict):
             raise ValueError(f"columns must be a dict of old and new names; got {self.columns!r}")
         per_part = [name for name in self.upload_args or {} if name.startswith(("Checksum", "SSECustomer"))]
         if per_part:
-            raise ValueError(f"upload_args: {per_part[0]} must go with each part of a file or each fetch; leave it out")
+            raise ValueError(f"upload_args: {per_part[0]} is needed with each part or fetch of a file; leave it out")
 
     def fingerprint(self, bucket: str, prefix: str) -> str:
-        """Return a hash of what makes it this query and these files."""
+        """Return a hash that identifies the query and its files."""
         parts: list[Any] = [self.sql, self.conn_id, bucket, prefix, self.columns, self.parameters]
         parts += [self.primary_key, self.on_missing_key, self.on_empty, self.max_rows_per_file]
         return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:40]
@@ -65,7 +65,7 @@ class StagedQuery:
     def database(self) -> DbApiHook:
         """Return the hook of the database.
 
-        :raises SmartechConfigurationError: the connection is none of a database.
+        :raises SmartechConfigurationError: the connection is not for a database.
         """
         connection = BaseHook.get_connection(self.conn_id)
         hook = connection.get_hook(hook_params=self.hook_params)  # type: ignore[no-untyped-call]
@@ -74,13 +74,13 @@ class StagedQuery:
 
         if not isinstance(hook, DbApiHook):
             raise SmartechConfigurationError(
-                f"Connection {self.conn_id!r} is of the type {connection.conn_type!r}, which is no database that "
-                "Airflow's DbApiHook reaches. Give conn_id the id of a database's connection."
+                f"Connection {self.conn_id!r} has the type {connection.conn_type!r}, which is not a database that "
+                "Airflow's DbApiHook supports. Set conn_id to the connection of a database."
             )
         return hook
 
     def area(self, client: Any, bucket: str, folder: str) -> StagingArea:
-        """Return the place for its files."""
+        """Return the staging area for its files."""
         from airflow_provider_smartech.staging.area import StagingArea
 
         return StagingArea(
@@ -94,13 +94,13 @@ class StagedQuery:
         )
 
     def stream(self, area: StagingArea) -> StagedFiles:
-        """Write the rows into files, and return these.
+        """Write the rows to files, and return the files.
 
         :raises ContactsRefused: the query's columns or values cannot be uploaded.
         :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
         :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
         :raises ContactsQueryFailed: the database aborted the query while rows were read.
-        :raises ContactsStorageError: S3 did not take the files.
+        :raises ContactsStorageError: S3 did not accept the files.
         """
         from airflow_provider_smartech.extracts import send
         from airflow_provider_smartech.extracts.base import Query
@@ -127,9 +127,9 @@ class StagedQuery:
 
 
 def one_of(name: str, value: object, choices: Any) -> None:
-    """See that a parameter has one of the values of a ``Literal``.
+    """Check that a parameter has one of the values of a ``Literal``.
 
-    :raises ValueError: it has not.
+    :raises ValueError: it does not.
     """
     if value not in get_args(choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}; got {value!r}")

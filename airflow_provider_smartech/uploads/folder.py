@@ -1,4 +1,4 @@
-"""A folder of small files in any storage that fsspec reaches; each is written once and whole."""
+"""A folder of small files in any storage that fsspec supports; each file is written once, as a whole."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fsspec.core import has_magic
 from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.redaction import without_queries
 
-# What S3 says of an object that is archived, whose content is therefore not to be had.
+# S3's error code for an archived object, whose content cannot be read.
 ARCHIVED = "InvalidObjectState"
 
 
 class FileUnreadable(UploadStoreError):
-    """One file cannot be read, however often it is tried, while the storage itself works."""
+    """One file cannot be read and retries do not help, although the storage itself works."""
 
 
 class Root(Protocol):
@@ -33,7 +33,7 @@ class Root(Protocol):
 
     @property
     def path(self) -> str:
-        """The path in it."""
+        """The path in that file system."""
 
     @property
     def protocol(self) -> str:
@@ -41,12 +41,12 @@ class Root(Protocol):
 
 
 class Folder:
-    """The files below one folder, by their names in it.
+    """The files below one folder, addressed by their names in it.
 
     All methods block; each raises ``UploadStoreError`` when a request to the storage fails.
 
     :param url: the folder's URL.
-    :param open_root: opens it, at the first request.
+    :param open_root: opens the folder, at the first request.
     """
 
     def __init__(self, url: str, open_root: Callable[[str], Root]) -> None:
@@ -55,15 +55,15 @@ class Folder:
 
     @property
     def shown_url(self) -> str:
-        """The folder's URL, fit for a message: without a query, and without what follows a connection's id."""
+        """The folder's URL for messages: without its query, and without what follows the connection id."""
         scheme, separator, rest = self.url.partition("?")[0].partition("://")
         login, at, place = rest.rpartition("@")
         return f"{scheme}{separator}{login.partition(':')[0]}{at}{place}"
 
     def names(self, folder: str) -> list[str]:
-        """List a folder that holds files only.
+        """List a folder that contains only files.
 
-        By ``find``, because s3fs lists the parent of an empty folder too, which may be large.
+        Uses ``find``: for an empty folder, s3fs's ``ls`` also lists the parent, which may be large.
         """
         with self._storage_errors():
             if self._is_local:
@@ -73,7 +73,7 @@ class Folder:
         return sorted(str(name).rpartition("/")[2] for name in found)
 
     def folders(self, folder: str) -> list[str]:
-        """List a folder that holds folders only."""
+        """List a folder that contains only folders."""
         with self._storage_errors():
             if self._is_local:
                 return _names_local(self._path(folder))
@@ -82,14 +82,14 @@ class Folder:
         return []
 
     def names_below(self, folder: str) -> list[str]:
-        """List the files of a folder and of all folders in it, by their names below it."""
+        """List the files of a folder and its subfolders, by their paths relative to it."""
         with self._storage_errors(), self._uncached(folder) as path:
             return [str(name).rpartition(f"{path.lstrip('/')}/")[2] for name in self._root.fs.find(path)]
 
     def read(self, name: str) -> bytes | None:
-        """Return a file, None if it is not there.
+        """Return a file's content, None if the file does not exist.
 
-        :raises FileUnreadable: it is archived, or a folder stands in its place.
+        :raises FileUnreadable: the file is archived, or its path is a folder.
         """
         with self._storage_errors():
             path = self._path(name)
@@ -104,16 +104,16 @@ class Folder:
 
     def _content(self, path: str) -> bytes:
         try:
-            # Where no start is given, s3fs asks for the size first.
+            # Without a start, s3fs requests the size first.
             return bytes(self._root.fs.cat_file(path, start=0))
         except OSError as error:
-            # Of an empty object, S3 has no part.
+            # S3 refuses a range request for an empty object.
             if error.errno != errno.EINVAL:
                 raise
             return bytes(self._root.fs.cat_file(path))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, so that it is there whole or not at all."""
+        """Write a file as a whole or not at all."""
         with self._storage_errors():
             if self._is_local:
                 _write_local(Path(self._path(name)), content)
@@ -127,14 +127,14 @@ class Folder:
             if self._is_local:
                 _remove_local(Path(self._root.path), names)
             elif has_magic(self._root.path):
-                # ``rm`` would take the folder's name for a pattern.
+                # ``rm`` would treat the folder's name as a pattern.
                 for name in names:
                     self._root.fs.rm_file(self._path(name))
             elif names:
                 self._root.fs.rm([self._path(name) for name in names])
 
     def check(self) -> None:
-        """Reach the storage, to tell whether it is there."""
+        """Send a request to the storage, to see whether it is available."""
         self.names("a folder that is never there")
 
     @cached_property
@@ -151,7 +151,7 @@ class Folder:
 
     @contextmanager
     def _uncached(self, folder: str) -> Iterator[str]:
-        """Give a folder's path for a listing without fsspec's cache, whose entries never expire."""
+        """Yield a folder's path for a listing without fsspec's cache, whose entries never expire."""
         path = self._path(folder)
         self._root.fs.invalidate_cache(path)
         try:
@@ -161,7 +161,7 @@ class Folder:
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
-        """Turn what the storage raises into one error: each kind of storage has exceptions of its own."""
+        """Convert the storage's exceptions into one error: each kind of storage has its own."""
         try:
             yield
         except UploadStoreError:
@@ -175,14 +175,14 @@ class Folder:
 
 
 def _permanent_fault(error: OSError) -> str | None:
-    """Return what is wrong with a file that cannot be read, None if it may be read later."""
+    """Return why a file can never be read, None if a later read may succeed."""
     if isinstance(error, IsADirectoryError):
-        return "a folder is in its place"
+        return "its path is a folder"
     return "it is archived" if ARCHIVED in str(error.__cause__) else None
 
 
 def _names_local(folder: str) -> list[str]:
-    """List a local folder; fsspec would call one that cannot be read empty."""
+    """List a local folder; fsspec would show an unreadable one as empty."""
     try:
         return sorted(entry.name for entry in Path(folder).iterdir())
     except FileNotFoundError:
@@ -190,7 +190,7 @@ def _names_local(folder: str) -> list[str]:
 
 
 def _write_local(path: Path, content: bytes) -> None:
-    """Write a local file so that it is there whole or not at all, and still there after a power cut."""
+    """Write a local file as a whole or not at all, so that it survives a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -210,7 +210,7 @@ def _write_local(path: Path, content: bytes) -> None:
 
 
 def _remove_local(root: Path, names: list[str]) -> None:
-    """Remove local files, and the folders that are empty then."""
+    """Remove local files, and the folders that become empty."""
     for name in names:
         (root / name).unlink(missing_ok=True)
     for folder in sorted({root / parent for name in names for parent in Path(name).parents[:-2]}, reverse=True):

@@ -1,4 +1,4 @@
-"""Lists of uploads: the newest first, page by page, and no more read than is shown."""
+"""Lists of uploads: newest first, page by page, reading no more than is shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READER_THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which uploads to list: those that meet every condition given. ``text`` is part of the file name or requestid."""
+    """Which uploads to list: those that match every given condition. ``text`` is part of the file name or requestid."""
 
     state: str | None = None
     listid: int | None = None
@@ -29,7 +29,7 @@ class Filter:
     text: str | None = None
 
     def takes(self, upload: Overview) -> bool:
-        """Whether an upload is wanted."""
+        """Whether an upload matches."""
         wanted = [
             self.state in (None, upload.state),
             self.listid in (None, upload.listid),
@@ -41,16 +41,16 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Some uploads; older ones than ``before`` are to be looked through next, None if there are none."""
+    """One page of uploads. The next page starts with those older than ``before``; None: this is the last page."""
 
     uploads: list[Overview]
     before: str | None
 
 
 class Listing:
-    """Reads a store's uploads for people.
+    """Reads a store's uploads for display.
 
-    :param may_see: whether the reader may see an upload.
+    :param may_see: whether the user may see an upload.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Listing:
         self.may_see = may_see
 
     def page(self, wanted: Filter, size: int, before: str = "", seconds: float = float("inf")) -> Page:
-        """Return up to ``size`` uploads that are wanted, the newest first.
+        """Return up to ``size`` matching uploads, newest first.
 
-        Gives what it has after ``seconds``, so that a filter that takes few does not read a whole store at once.
+        Stops after ``seconds`` with what it has found, so that a filter with few matches does not read a whole store.
         """
         deadline = time.monotonic() + seconds
         keys = self.store.keys(before)
@@ -84,16 +84,16 @@ class Listing:
         try:
             return Overview.of(self.store.read(key), self.statuses)
         except UploadUnknown:
-            # Its record was removed, by a life-cycle rule perhaps.
+            # Its record was removed, perhaps by a life-cycle rule.
             return None
         except UploadStoreError as error:
-            # That the storage lets nobody read a file says something of the file: its list could be read.
+            # A permission error here concerns this file only: the folder could be listed.
             if not isinstance(error, UploadRecordUnreadable) and not isinstance(error.__cause__, PermissionError):
                 raise
             log.warning("%s", error)
             return Overview.unreadable(key)
 
     def _goes_on(self, keys: Iterator[str], batch: list[str], last: Overview | None) -> str | None:
-        """Return where to go on, None if nothing is left."""
+        """Return where the next page starts, None if nothing is left."""
         reached = last.key if last else batch[-1]
         return reached if reached != batch[-1] or next(keys, None) else None

@@ -1,4 +1,4 @@
-"""An upload as people look at it: one line of a list, and what happened to it one after the other."""
+"""An upload as shown to users: one row of a list, and its events in order."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ UNREADABLE = "unreadable"
 class Overview:
     """One upload in a list.
 
-    ``state`` is a ``State``, or ``unreadable`` where its files are damaged. ``account`` is what the connection calls
-    it. ``seconds`` is how long Smartech took, or has taken so far; None where nobody waits for a ping-back. ``rows``
-    are those of the file, else the number that the ping-back gives; they, ``accepted`` and ``rejected`` are None where
-    nobody knows. ``contradicted``: its ping-backs contradict each other.
+    ``state`` is a ``State``, or ``unreadable`` if its files are damaged. ``account`` is the account's name in the
+    connection. ``seconds`` is how long Smartech took, or has taken so far; None if no ping-back is expected. ``rows``
+    is the number of rows in the file, or else the total in the ping-back; ``rows``, ``accepted`` and ``rejected`` are
+    None if not known. ``contradicted``: its ping-backs contradict each other.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Overview:
 
     @classmethod
     def of(cls, upload: Upload, statuses: Statuses) -> Overview:
-        """Return what is to be seen of an upload at this moment."""
+        """Return the current overview of an upload."""
         record, progress = upload.record, upload.progress(statuses)
         ended_at = progress.deciding[-1].at if progress.state.ended else None
         waits = record.tracked and progress.state is not State.NOT_ACCEPTED
@@ -66,17 +66,17 @@ class Overview:
 
     @property
     def remarks(self) -> list[str]:
-        """What is to be seen beside the state."""
+        """What is shown next to the state."""
         rejected = "with rejected rows" if self.rejected and self.state == State.COMPLETED else None
         return [remark for remark in (rejected, "contradicted" if self.contradicted else None) if remark]
 
     @classmethod
     def unreadable(cls, key: str) -> Overview:
-        """Return what is to be seen of an upload whose files are damaged."""
+        """Return the overview of an upload whose files are damaged."""
         try:
             submitted_at = datetime.strptime(key.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         except ValueError:
-            # No upload of ours has such a key.
+            # This provider never makes such a key.
             submitted_at = datetime(int(key[:4]), 1, 1, tzinfo=UTC)
         return cls(key=key, requestid=key, state=UNREADABLE, submitted_at=submitted_at)
 
@@ -92,7 +92,7 @@ class Event:
 
 
 def events(upload: Upload, statuses: Statuses) -> list[Event]:
-    """Return what happened to an upload, the oldest first."""
+    """Return what happened to an upload, oldest first."""
     found = [Event(at=upload.record.at, what="record written, request about to be sent")]
     if answer := upload.answer:
         outcome = {
@@ -106,11 +106,11 @@ def events(upload: Upload, statuses: Statuses) -> list[Event]:
         for pingback, verdict in upload.verdicts(statuses)
     ]
     done = {
-        "handed over": "the submitting task did its part",
-        "not completed": "the submitting task stopped waiting: it did not complete",
+        "handed over": "the submitting task handed over the requestid",
+        "not completed": "the submitting task stopped waiting: the upload did not complete",
     }
     found += [Event(at=handover.at, what=done[handover.reason]) for handover in upload.handovers]
-    found += [Event(at=one.at, what="who waited acted upon it") for one in upload.conclusions]
+    found += [Event(at=one.at, what="a waiting task acted on the ping-backs") for one in upload.conclusions]
     found.sort(key=lambda event: event.at)
     progress = upload.progress(statuses)
     if progress.state.ended:

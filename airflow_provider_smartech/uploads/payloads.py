@@ -1,4 +1,4 @@
-"""Reading what a ping-back carries, in whatever form it comes, into a JSON value that can be kept."""
+"""Parses the content of a ping-back, in any format, into a JSON value that can be stored."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from airflow_provider_smartech.json_values import object_of, read_json, storable
 
 Leaf: TypeAlias = tuple[tuple[str, ...], Any]
 
-# Longer ones are no counts, and not every reader of JSON takes them.
+# Longer integers are not counts, and not every JSON parser accepts them.
 LONGEST_INTEGER_DIGITS = 18
 
 
 def read_payload(body: bytes, *, is_form: bool = False) -> Any:
-    """Return what a ping-back carries as a JSON value: JSON, else a form's fields, else the text itself.
+    """Return a ping-back's body as a JSON value: parsed JSON, else form fields, else the text itself.
 
-    JSON is recognised whatever the content type says, because Smartech documents none. Repeated fields become lists.
-    Bytes that are not UTF-8 are shown as escapes, and JSON that is nested too deeply is kept as text.
+    JSON is recognised with any content type, because Smartech documents none. Repeated fields become lists. Bytes that
+    are not UTF-8 are escaped, and JSON that is nested too deeply is kept as text.
     """
     text = body.decode("utf-8-sig", errors="backslashreplace").strip()
     try:
@@ -36,10 +36,10 @@ def read_query(query: str) -> dict[str, Any]:
 
 
 def leaves(value: Any) -> Iterator[Leaf]:
-    """Give the single values of a JSON value in their order, each with the names that lead to it.
+    """Yield the scalar values of a JSON value in order, each with the names that lead to it.
 
-    What has no name, such as a text alone, is not among them. A text that is itself JSON, as in a field of a form, is
-    opened. Walks without recursion, because the depth is the sender's choice.
+    Values without a name, such as a bare text, are left out. A text that contains JSON, as in a form field, is parsed.
+    Does not use recursion, because the sender controls the depth.
     """
     waiting: list[Leaf] = [((), value)]
     while waiting:
@@ -55,7 +55,7 @@ def leaves(value: Any) -> Iterator[Leaf]:
 
 
 def normalized(text: str) -> str:
-    """Return a name or word without what does not matter in it: case, blanks, ``_``, ``-`` and ``.``."""
+    """Return a name or word in lower case, without white space, ``_``, ``-`` and ``.``."""
     return re.sub(r"[\s_\-.]+", "", text).casefold()
 
 
@@ -68,7 +68,7 @@ def _integer(digits: str) -> int | str:
 
 
 def _form(text: str, is_form: bool) -> dict[str, Any]:
-    # A URL has a "=" in its query as well, and must stay in one piece.
+    # A URL also has a "=" in its query, but must not be split.
     if not re.match(r"[^=&/?\s]+=", text) or not (is_form or re.fullmatch(r"\S+", text)):
         return {}
     return object_of(parse_qsl(text, keep_blank_values=True, errors="backslashreplace"))

@@ -1,4 +1,4 @@
-"""How many rows of an upload were loaded, by the numbers that its ping-back names."""
+"""How many rows of an upload were loaded, according to the counts in its ping-back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_smartech.uploads.payloads import leaves, normalized
 
-# Smartech documents no names of counts. These are the usual ones, normalized, with what may stand around them.
+# Smartech does not document the names of counts. These are the usual ones, normalized, with prefixes and suffixes.
 _UNITS = "(?:rows?|records?|contacts?|entries|lines|counts?)"
 
 
@@ -19,10 +19,10 @@ def _names(stems: str) -> re.Pattern[str]:
 
 TOTAL = re.compile(rf"total{_UNITS}*|(?:num|numberof)?{_UNITS}+|processed{_UNITS}*|{_UNITS}processed")
 ACCEPTED = _names("success(?:ful|fully)?|succeeded|accepted|uploaded|loaded|imported")
-# Parts of what was accepted: rows without a change may be in none of them.
+# Parts of the accepted rows: unchanged rows may be in none of them.
 PARTS = _names("added|inserted|created|updated|modified|unchanged")
 DUPLICATES = _names("duplicates?")
-# In the singular and alone, such a name is a flag or a text.
+# A name in the singular alone is a flag or a text, not a count.
 REJECTED = _names(
     rf"failed|failures|failure(?={_UNITS})|rejected|rejections?(?={_UNITS})|errors|error(?={_UNITS})|invalid|skipped"
 )
@@ -32,18 +32,18 @@ _NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}|[0-9]{1,15})(?:\.0*)
 
 
 def kind_of(name: str) -> re.Pattern[str] | None:
-    """Return which kind of number a normalized name is of, None of none."""
+    """Return the kind of count that a normalized name stands for, None if it is not a count."""
     return next((kind for kind in _KINDS if kind.fullmatch(name)), None)
 
 
 def number(value: Any) -> int | None:
-    """Return a number of rows, such as ``12``, ``"12"``, ``12.0``, ``"1,200"`` or ``"1,00,000"``; None of others."""
+    """Parse a number of rows, such as ``12``, ``"12"``, ``12.0``, ``"1,200"`` or ``"1,00,000"``; else None."""
     form = None if isinstance(value, bool) else _NUMBER.fullmatch(str(value).strip())
     return int(form[1].replace(",", "")) if form else None
 
 
 def counts(payload: Any) -> dict[str, int]:
-    """Return the numbers of rows that a ping-back names, under its own names for them."""
+    """Return the row counts in a ping-back, under the ping-back's own names."""
     found = {}
     for names, value in leaves(payload):
         rows = number(value)
@@ -54,9 +54,9 @@ def counts(payload: Any) -> dict[str, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What became of an upload's rows; None is what nobody has said.
+    """What happened to an upload's rows; None: not known.
 
-    ``total`` is the number that was sent, else the number that the ping-back speaks of.
+    ``total`` is the number of rows sent, or else the total in the ping-back.
     """
 
     total: int | None = None
@@ -65,10 +65,11 @@ class Rows:
 
     @classmethod
     def of(cls, payload: Any, sent: int | None) -> Rows:
-        """Read what one ping-back says of an upload of so many rows.
+        """Read the row counts of one ping-back; ``sent`` is the number of rows that were sent.
 
-        Rejected are those that it names, or the rows sent less those accepted, whichever is more; what a named total
-        lacks of the rows sent counts as rejected. Where one number is named twice and differently, the worse counts.
+        The rejected rows are those that the ping-back counts as rejected, or the rows sent minus those accepted,
+        whichever is more. If the ping-back's total is less than the rows sent, the difference counts as rejected. If it
+        gives two values for one count, the worse one is used.
         """
         named = _named(payload)
         said, accepted = _least(named, TOTAL), _least(named, ACCEPTED)
@@ -89,7 +90,7 @@ class Rows:
 
     @classmethod
     def worst(cls, several: Iterable[Rows]) -> Rows:
-        """Return the worst of what several ping-backs say of one upload."""
+        """Return the worst of the counts in several ping-backs of one upload."""
         every = list(several)
         return cls(
             total=max((rows.total for rows in every if rows.total is not None), default=None),
@@ -99,53 +100,53 @@ class Rows:
 
     @property
     def none_accepted(self) -> bool:
-        """Whether there were rows, and surely none was loaded."""
+        """Whether there were rows, and certainly none was loaded."""
         return self.accepted == 0 and self.total != 0
 
     def exceed(self, max_rejected: float | None) -> bool:
-        """Whether more are rejected than a number of rows, or than a share of them if it is below 1."""
+        """Whether more rows are rejected than ``max_rejected``: an int is a number of rows, a float a share of them."""
         if max_rejected is None or not self.rejected:
             return False
         if isinstance(max_rejected, int):
             return self.rejected > max_rejected
-        # Of how many, nobody may know.
+        # The total may not be known.
         return not self.total or self.rejected > max_rejected * self.total
 
     def __str__(self) -> str:
         if self.accepted is None and self.rejected is None:
-            return "its ping-back named no numbers of rows"
+            return "its ping-back has no row counts"
         shown = {"accepted": self.accepted, "rejected": self.rejected}
         said = [f"{rows:,} {what}" for what, rows in shown.items() if rows is not None]
         return ", ".join(said) + (f" of {self.total:,} rows" if self.total is not None else " rows")
 
 
 def checked_max_rejected(value: Any) -> float | None:
-    """Return ``max_rejected`` as it is given: a number of rows (an int), a share (a float from 0 to 1), or None.
+    """Check and return ``max_rejected``: a number of rows (an int), a share (a float from 0 to 1), or None.
 
-    :raises ValueError: it is neither.
+    :raises ValueError: it is none of these.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is None or (is_number and value >= 0 and (isinstance(value, int) or value <= 1)):
         return value  # type: ignore[no-any-return]
     raise ValueError(
-        f"max_rejected must be a number of rows such as 100, a share such as 0.01, or None for any; got {value!r}"
+        f"max_rejected must be a number of rows such as 100, a share such as 0.01, or None for no limit; got {value!r}"
     )
 
 
 def _named(payload: Any) -> dict[tuple[re.Pattern[str], str], set[int]]:
-    """Return the numbers that are named, by their kinds and names."""
+    """Return the row counts in a ping-back, by kind and name."""
     found: dict[tuple[re.Pattern[str], str], set[int]] = {}
     for names, value in leaves(payload):
         rows, name = number(value), _meaning([normalized(name) for name in names])
         kind = kind_of(name)
         if rows is not None and kind:
             found.setdefault((kind, name), set()).add(rows)
-    # A one alone is how some languages write "true".
+    # ``success: 1`` alone is a flag: some languages write "true" as 1.
     return {} if found == {(ACCEPTED, "success"): {1}} else found
 
 
 def _meaning(path: list[str]) -> str:
-    """Return what a number is of: of ``{"rejected": {"count": 5}}``, the rejected ones."""
+    """Return the name that says what is counted: for ``{"rejected": {"count": 5}}``, ``rejected``."""
     if kind_of(path[-1]) is not TOTAL:
         return path[-1]
     return next((name for name in reversed(path) if kind_of(name) not in (None, TOTAL)), path[-1])

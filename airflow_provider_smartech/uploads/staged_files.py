@@ -1,4 +1,4 @@
-"""What is kept of the files that a task has staged in S3 for Smartech to fetch."""
+"""Records of the files that a task has staged in S3 for Smartech to fetch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class StagedFile(BaseModel):
 
 
 class StagedFiles(Document):
-    """The files of a staging, all of them whole; ``missing_keys`` rows were left out for their primary key."""
+    """The complete files of a staging; ``missing_keys`` rows without a primary key were left out."""
 
     files: tuple[StagedFile, ...]
     missing_keys: int = 0
 
 
 class Staging(Document):
-    """A folder in S3 that one try of a task stages files in; kept before its first file.
+    """A folder in S3 in which one try of a task stages files; recorded before the first file is written.
 
-    ``fingerprint`` tells the same query again. ``name`` is its own in the store; ``complete`` is there when all files
-    are, ``removed`` tells that all of them were removed.
+    ``fingerprint`` identifies the query. ``name`` is the staging's name in the store; ``complete`` is set when all
+    files are complete, ``removed`` when all of them were removed.
     """
 
     task: TaskTry
@@ -41,18 +41,18 @@ class Staging(Document):
 
     @property
     def url(self) -> str:
-        """The folder, for people."""
+        """The folder's URL, for messages."""
         return f"s3://{self.bucket}/{self.folder}/"
 
     def holds(self, upload: Upload) -> bool:
-        """Whether an upload's file is in this folder: its last part is in no other folder's name."""
+        """Whether an upload's file is in this folder: the last part of the folder's name is unique."""
         return f"/{self.folder.rpartition('/')[2]}/" in upload.record.path
 
     @property
     def files(self) -> tuple[StagedFile, ...]:
-        """The files, none while they are not complete."""
+        """The files; empty while the staging is not complete."""
         return self.complete.files if self.complete else ()
 
     def serves(self, task: TaskTry, fingerprint: str) -> bool:
-        """Whether a try can go on with these files, instead of asking the database: it is a retry of the same query."""
+        """Whether a try can use these files instead of the database: it is a retry of the same query."""
         return self.complete is not None and self.fingerprint == fingerprint and task.is_of_round(self.task)

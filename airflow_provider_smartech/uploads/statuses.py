@@ -11,15 +11,15 @@ from typing import Any
 from airflow_provider_smartech.uploads.payloads import leaves, normalized
 from airflow_provider_smartech.uploads.row_counts import REJECTED, kind_of, number
 
-# Texts that say, in a field for errors, that there is none; and in a flag, that it is not set.
+# Values that mean "no error" in an error field, or "not set" in a flag.
 _NOTHING = frozenset(
     {"", "0", "none", "null", "nil", "undefined", "no", "n", "false", "n/a", "na", "noerror", "noerrors", "ok"}
 )
 _NOT = frozenset({"false", "no", "n", "0"})
 _YES = frozenset({"true", "yes", "y"})
-# What a name holds that speaks of a failure.
+# Field names that indicate a failure.
 _BAD = re.compile(r"error|exception|fail|reject|abort|cancel|invalid|^(?:is|has)?fault")
-# What a flag of success may be called besides the words that are known.
+# Names of success flags, besides the known words.
 _GOOD = frozenset({"success", "successful", "ok", "loaded", "uploaded", "accepted", "valid"})
 _FLAG = re.compile(r"^(?:is|has|was|are)")
 # The fields of the API's answer to a request.
@@ -27,7 +27,7 @@ _ECHO = {"result", "requestid"}
 
 
 class Verdict(StrEnum):
-    """What one ping-back says of its upload; the later member wins where it says several things."""
+    """What one ping-back says about its upload; if it says several things, the later member wins."""
 
     SILENT = "says nothing"
     COMPLETED = "completed"
@@ -37,20 +37,20 @@ class Verdict(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is about an upload that is over."""
+        """Whether it means that the upload has ended."""
         return self not in (Verdict.SILENT, Verdict.IN_PROGRESS)
 
     @classmethod
     def worst(cls, verdicts: Iterable[Verdict]) -> Verdict | None:
-        """Return the one that wins, None of none."""
+        """Return the verdict that wins, None if there are none."""
         return max(verdicts, key=list(cls).index, default=None)
 
 
 @dataclass(frozen=True)
 class Statuses:
-    """The fields that hold a status, and the words that are known.
+    """The fields that contain a status, and the known words.
 
-    Case, blanks, ``_``, ``-`` and ``.`` do not matter, neither in fields nor in words. ``echo_completes``: a ping-back
+    Case, white space, ``_``, ``-`` and ``.`` are ignored in fields and words. ``echo_completes``: a ping-back
     that only repeats the API's acceptance, ``{"result": "Success"}``, counts as completion. ``pingbacks_expected``: how
     many different terminal ping-backs end an upload.
     """
@@ -70,7 +70,7 @@ class Statuses:
         echo_completes: bool = False,
         pingbacks_expected: int = 1,
     ) -> Statuses:
-        """Return the statuses for these fields and words; a word in two lists takes the worse meaning."""
+        """Return the statuses for these fields and words; a word in two lists gets the worse meaning."""
         words: dict[str, Verdict] = {}
         for verdict, known in (
             (Verdict.COMPLETED, completed),
@@ -81,11 +81,11 @@ class Statuses:
         return cls(frozenset(map(normalized, fields)), words, echo_completes, pingbacks_expected)
 
     def verdict(self, payload: Any, query: Any = None, requestid: str | None = None) -> Verdict:
-        """Judge one ping-back (JSON values: its body and its query) about the upload with this requestid, if known.
+        """Return what a ping-back (JSON values: its body and its query) says about the upload with this requestid.
 
-        It is the worst of what its status fields say. No status, or a word that is not known, is ``UNRECOGNISED``;
-        an empty body is ``SILENT``. It is ``COMPLETED`` only if nothing else in it says otherwise, and ``FAILED`` only
-        if it is about this upload.
+        The worst of its status fields counts. No status, or an unknown word, is ``UNRECOGNISED``; an empty body is
+        ``SILENT``. The verdict is ``COMPLETED`` only if nothing else in the ping-back contradicts it, and ``FAILED``
+        only if the ping-back is about this upload. If the requestid is not known, it is not compared.
         """
         parts = [payload, query]
         words = [word for part in parts for word in self._words(part)]
@@ -106,11 +106,11 @@ class Statuses:
         if not isinstance(part, dict | list) and part not in (None, ""):
             return [str(part)]
         found = [str(value) for names, value in leaves(part) if value is not None and self._is_status(names, value)]
-        # A status that is left blank beside another says nothing.
+        # A blank status next to another one is ignored.
         return [word for word in found if word.strip()] or found
 
     def _is_status(self, names: Sequence[str], value: Any) -> bool:
-        """Whether a value is a status: it is in a status field, or in an object there, and is no number of rows."""
+        """Whether a value is a status: it is in a status field, or in an object there, and is not a row count."""
         path = [normalized(name) for name in names]
         if self.fields.isdisjoint(path):
             return False
@@ -118,7 +118,7 @@ class Statuses:
         return path[-1] in self.fields or not (path[-1] == "requestid" or is_count)
 
     def _says_otherwise(self, parts: Sequence[Any]) -> bool:
-        """Whether something beside a good word contradicts it."""
+        """Whether another field contradicts a success word."""
         return any(
             self._contradicts([normalized(name) for name in names], value)
             for part in parts
@@ -137,16 +137,16 @@ class Statuses:
         if value is None or text in _NOTHING or rows == 0:
             return False
         if kind and rows is None and text not in _YES and known is None:
-            # Named like a number of rows, and none that can be read.
+            # Named like a row count, but the value is not a number.
             return True
         counted = rows is not None and kind and any(kind_of(name) is REJECTED for name in path)
         bad = any(_BAD.search(name) for name in path) and known is not Verdict.COMPLETED
-        # Rejected rows have a verdict of their own, but for those in place of a status.
+        # Rejected rows are judged separately, except those inside a status field.
         return bad and (not counted or not self.fields.isdisjoint(path[:-1]))
 
 
 def requestids(payload: Any) -> set[str]:
-    """Return the requestids that a ping-back names."""
+    """Return the requestids in a ping-back."""
     named = (
         str(value).strip()
         for names, value in leaves(payload)
@@ -156,7 +156,7 @@ def requestids(payload: Any) -> set[str]:
 
 
 def _is_echo(parts: Sequence[Any]) -> bool:
-    """Whether it says no more than the API's answer to the request did: Success, and perhaps a requestid."""
+    """Whether it only repeats the API's answer to the request: Success, and perhaps a requestid."""
     said = [
         (normalized(names[-1]), value) for part in parts for names, value in leaves(part) if value not in (None, "")
     ]

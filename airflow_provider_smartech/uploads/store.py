@@ -4,18 +4,18 @@
 
     uploads/<day>/<key>/record.json                  what was about to be sent
                        /answer-<time>-<id>.json      how the request ended
-                       /handover-<time>-<id>.json    the submitting task did its part
+                       /handover-<time>-<id>.json    the submitting task is done
                        /pingback-<time>-<id>.json    one file for each call of the callback
-                       /conclusion-<time>-<id>.json  somebody acted upon the ping-backs that were there
+                       /conclusion-<time>-<id>.json  a waiter acted on the ping-backs received so far
     requestids/<hash>/<key>                          finds an upload by its requestid
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
-    arrivals/<time>_<key>_<id>                       tells waiters which uploads have news
+    arrivals/<time>_<key>_<id>                       tells waiters which uploads have a new ping-back
 
-A key begins with its upload's time, so names alone tell what is newest, and what is old enough to be removed.
-Every file is written once and whole under a name of its own, so that writers cannot undo each other's work. The times
-in names serve people and ``purge``: nothing else is decided by them, because the clocks of several hosts differ.
-Waiters remove the ``arrivals`` that all of them have had the time to see, so what is over costs them nothing.
+A key begins with its upload's time, so the names alone show which uploads are newest, and which are old enough to be
+removed. Every file is written once, as a whole, under a unique name, so writers cannot overwrite each other's files.
+The times in names are only for users and ``purge``: nothing else depends on them, because the clocks of several hosts
+differ. Waiters remove the ``arrivals`` that all of them have had time to see, so finished uploads cost them nothing.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from airflow_provider_smartech.uploads.upload import (
     Upload,
 )
 
-# A store that has answered is taken to be there for so long, in seconds.
+# For this many seconds after an answer, the store is assumed to be available.
 TRUST_SECONDS = 10.0
 
-# Every name that the store writes, with the time that tells its age: for what belongs to an upload, the upload's.
-# What a writer that died has left begins with a dot and ends with random digits.
+# The names of all files that the store writes, with the time that tells their age (an upload's files: the upload's).
+# A temporary file left by a writer that died begins with a dot and ends with random digits.
 _HASH, _STAMP, _LEFT = "[0-9a-f]{40}", r"20[0-9]{6}T[0-9]{6}\.[0-9]{6}", r"(?:\.[0-9a-f]{16})?"
 _NAMES = {
     "uploads": re.compile(rf"[0-9]{{8}}/({KEY.pattern})/\.?(?:record|answer|handover|conclusion|pingback)[-.\w]*"),
@@ -71,7 +71,7 @@ class UploadStore:
 
     All methods block; each raises ``UploadStoreError`` when a request to the storage fails.
 
-    :param folder: where they are; nobody else may write there.
+    :param folder: where they are stored; nothing else may write there.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -79,27 +79,27 @@ class UploadStore:
         self._trusted_until = 0.0
 
     def create(self, record: Record) -> None:
-        """Keep the record of an upload that is about to be sent."""
+        """Store the record of an upload that is about to be sent."""
         self._write(f"{_folder(record.key)}/record.json", record)
         if record.task:
             self._mark(f"tasks/{record.task.instance()}/{record.key}")
 
     def answered(self, key: str, answer: Answer) -> None:
-        """Keep how the request ended, and make the upload known by its requestid."""
+        """Store how the request ended, and make the upload findable by its requestid."""
         self._add(key, "answer", answer)
         if answer.requestid:
             self._mark(f"requestids/{_hash(answer.requestid)}/{key}")
 
     def handed_over(self, key: str, handover: Handover) -> None:
-        """Keep that the submitting task did its part."""
+        """Store that the submitting task is done."""
         self._add(key, "handover", handover)
 
     def concluded(self, key: str, conclusion: Conclusion) -> None:
-        """Keep upon which ping-backs somebody acts."""
+        """Store which ping-backs a waiter acts on."""
         self._add(key, "conclusion", conclusion)
 
     def add_pingback(self, key: str, pingback: PingBack) -> None:
-        """Keep a ping-back, then tell the waiters of it."""
+        """Store a ping-back, then notify the waiters."""
         self._add(key, "pingback", pingback)
         self._mark(f"arrivals/{_stamp(datetime.now(UTC))}_{key}_{secrets.token_hex(4)}")
 
@@ -108,14 +108,14 @@ class UploadStore:
         if self._files.read(f"{_folder(key)}/record.json") is not None:
             self._trusted_until = time.monotonic() + TRUST_SECONDS
             return True
-        # Nobody can say that an upload is unknown where there is no store.
+        # An upload is unknown only if the store is available.
         self.check_lately()
         return False
 
     def read(self, key: str, known: Upload | None = None) -> Upload:
-        """Return all that is known of one upload.
+        """Return everything that is stored about one upload.
 
-        :param known: the upload as it was read before, of which nothing is read again: files never change.
+        :param known: the upload as it was read before; its record and ping-backs are not read again: they never change.
         :raises UploadUnknown: there is no such upload.
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
@@ -144,7 +144,7 @@ class UploadStore:
     def find(self, requestid: str, account: str | None = None) -> Upload:
         """Return the upload with this requestid, or with this key.
 
-        :param account: the account it must be of, as ``Account.identity`` tells it; any, if none is given.
+        :param account: the account that it must belong to, as ``Account.identity`` returns it; by default any.
         :raises UploadUnknown: none is recorded.
         :raises UploadAmbiguous: several are.
         """
@@ -159,7 +159,7 @@ class UploadStore:
         return found[0]
 
     def all_with(self, requestid: str) -> list[Upload]:
-        """Return the uploads with this requestid: each account of Smartech has requestids of its own."""
+        """Return the uploads with this requestid: each Smartech account has its own requestids."""
         return self._recorded(f"requestids/{_hash(requestid)}")
 
     def earlier(self, task: TaskTry) -> list[Upload]:
@@ -172,22 +172,22 @@ class UploadStore:
         return sorted(uploads, key=lambda upload: _task_of(upload).order(), reverse=True)
 
     def keys_of_task(self, instance: str) -> list[str]:
-        """Name what all tries of a task instance recorded, for one upload; ``instance`` is ``TaskTry.instance()``."""
+        """Return the keys that all tries of a task instance recorded; ``instance`` is ``TaskTry.instance()``."""
         return list(filter(KEY.fullmatch, self._files.names(f"tasks/{instance}")))
 
     def staging_begins(self, staging: Staging) -> Staging:
-        """Keep that a task is about to stage files."""
+        """Store that a task is about to stage files."""
         named = staging.model_copy(update={"name": f"{_stamp(staging.at)}-{secrets.token_hex(4)}"})
         self._write(f"stagings/{staging.task.instance()}/{named.name}-begun.json", named)
         return named
 
     def staging_completed(self, staging: Staging, files: StagedFiles) -> Staging:
-        """Keep which files were staged."""
+        """Store which files were staged."""
         self._write(f"stagings/{staging.task.instance()}/{staging.name}-complete.json", files)
         return staging.model_copy(update={"complete": files})
 
     def staging_removed(self, staging: Staging) -> None:
-        """Keep that no file of a staging is left."""
+        """Store that no file of a staging is left."""
         self._mark(f"stagings/{staging.task.instance()}/{staging.name}-removed.json")
 
     def stagings(self, task: TaskTry) -> list[Staging]:
@@ -201,14 +201,14 @@ class UploadStore:
                 begun = self._load(Staging, folder, f"{name}-begun.json")
                 files = self._load(StagedFiles, folder, complete) if complete in names else None
             except UploadRecordUnreadable as error:
-                log.warning("What was staged as %s is left aside. %s", name, error)
+                log.warning("Staging %s is ignored. %s", name, error)
                 continue
             update = {"name": name, "complete": files, "removed": f"{name}-removed.json" in names}
             found.append(begun.model_copy(update=update))
         return sorted(found, key=lambda staging: staging.task.order(), reverse=True)
 
     def _recorded(self, folder: str) -> list[Upload]:
-        """Read the uploads that a folder of marks names, those aside that were removed since."""
+        """Read the uploads that a folder of marks names, except those removed since."""
         uploads = []
         for key in filter(KEY.fullmatch, self._files.names(folder)):
             try:
@@ -218,13 +218,13 @@ class UploadStore:
         return uploads
 
     def keys(self, before: str = "") -> Iterator[str]:
-        """Name the uploads, the newest first; only those whose keys are less than ``before``, if that is given.
+        """Yield the keys of the uploads, newest first; if ``before`` is given, only keys less than it.
 
-        Lists one day after the other, as far as it is asked to.
+        Lists one day at a time, only when the caller needs it.
         """
         days = [day for day in self._files.folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
         if not days:
-            # Nobody can say that there are none where there is no store.
+            # There are no uploads only if the store is available.
             self.check()
         for day in sorted(days, reverse=True):
             if not before or day <= before[:8]:
@@ -232,10 +232,10 @@ class UploadStore:
                 yield from (key for key in sorted(keys, reverse=True) if not before or key < before)
 
     def purge(self, before: datetime) -> int:
-        """Remove all that was written for uploads that were recorded before that moment, and return their number.
+        """Remove all files of uploads that were recorded before that time, and return the number of uploads.
 
-        What is in the folder and not of the store's making stays. Staged files that may be left in S3 are named in the
-        log: afterwards nobody knows of them.
+        Files that the store did not write stay. Staged files that may be left in S3 are logged: after the purge, the
+        store has no record of them.
         """
         old = [name for name, written in self._own_names() if written < _stamp(before)]
         self._name_left_stagings(old)
@@ -248,36 +248,37 @@ class UploadStore:
         for name in sorted(begun - {f"{stem}-begun.json" for stem in removed}):
             folder, _, file = name.rpartition("/")
             try:
-                log.warning("Contacts may be left in %s; it is forgotten now.", self._load(Staging, folder, file).url)
+                staging = self._load(Staging, folder, file)
+                log.warning("Contacts may be left in %s; its record is removed now.", staging.url)
             except UploadRecordUnreadable as error:
                 log.warning("%s", error)
 
     def arrivals(self) -> dict[str, str]:
-        """Return the news that no waiter has removed yet, as names of arrivals with the keys of their uploads."""
+        """Return the arrivals that no waiter has removed yet: their names, with the keys of their uploads."""
         forms = {name: _NAMES["arrivals"].fullmatch(name) for name in self._files.names("arrivals")}
         return {name: form[2] for name, form in forms.items() if form}
 
     def sweep(self, arrivals: Iterable[str]) -> None:
-        """Remove news that every waiter has had the time to see."""
+        """Remove arrivals that every waiter has had time to see."""
         self._files.remove(f"arrivals/{name}" for name in arrivals)
 
     def check(self) -> None:
-        """Reach the storage, to tell whether it is there."""
+        """Send a request to the storage, to see whether it is available."""
         self._files.check()
 
     def check_lately(self) -> None:
-        """Reach the storage, unless it has answered within the last seconds."""
+        """Check the storage, unless it has answered within the last few seconds."""
         if time.monotonic() > self._trusted_until:
             self.check()
             self._trusted_until = time.monotonic() + TRUST_SECONDS
 
     @property
     def shown_url(self) -> str:
-        """The folder's URL, fit for a message."""
+        """The folder's URL, for messages."""
         return self._files.shown_url
 
     def _own_names(self) -> Iterator[tuple[str, str]]:
-        """List the files that the store has written, with the times in their names."""
+        """Yield the files that the store has written, with the times in their names."""
         for folder, form in _NAMES.items():
             for name in self._files.names_below(folder):
                 if written := form.fullmatch(name):
@@ -290,7 +291,7 @@ class UploadStore:
         except FileUnreadable as error:
             raise UploadRecordUnreadable(key, file, str(error)) from error
         if content is None:
-            raise UploadRecordUnreadable(key, file, "it is gone")
+            raise UploadRecordUnreadable(key, file, "it no longer exists")
         try:
             return document.model_validate_json(content)
         except ValidationError as error:
@@ -308,7 +309,7 @@ class UploadStore:
 
 
 def _clearest(answers: Sequence[Answer]) -> Answer | None:
-    """Return the answer that says most: one that was unclear at first may be known later, never the other way round."""
+    """Return the clearest answer: an unknown outcome may become known later, never the other way round."""
     return max(answers, key=lambda answer: _OUTCOMES.index(answer.outcome), default=None)
 
 

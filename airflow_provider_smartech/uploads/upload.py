@@ -1,4 +1,4 @@
-"""An upload as the upload store knows it: its record, Smartech's answer, the ping-backs, and what they amount to."""
+"""An upload as it is stored: its record, Smartech's answer, the ping-backs, and the resulting state."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")
 def new_upload_id() -> str:
     """Return an unguessable id (256 random bits, preceded by the time in UTC) for the path of a callback URL.
 
-    Whoever knows it can say that the upload is over, so it goes into the callback URL and nowhere else.
+    Anyone who knows it can report that the upload has ended, so it goes into the callback URL and nowhere else.
     """
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_urlsafe(32)}"
 
 
 def key_of(upload_id: str) -> str | None:
-    """Return the key under which the store keeps the upload with this id, None if it has not the form of an id.
+    """Return the key of the upload with this id in the store, None if the text is not an id.
 
-    The key is a hash behind the time: neither the store nor a log that names an upload gives away its id, and keys sort
-    by age.
+    The key is the time and a hash: neither the store nor a log that names an upload reveals its id, and keys sort by
+    age.
     """
     form = _ID.fullmatch(upload_id)
     return f"{form['time']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}" if form else None
 
 
 class State(StrEnum):
-    """How far an upload is."""
+    """The state of an upload."""
 
     SUBMITTING = "submitting"
     NOT_ACCEPTED = "not accepted"
@@ -53,7 +53,7 @@ class State(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether enough ping-backs have come."""
+        """Whether enough ping-backs have come to end the upload."""
         return self in (State.COMPLETED, State.FAILED, State.UNRECOGNISED)
 
 
@@ -66,11 +66,11 @@ class Document(BaseModel):
 
 
 class TaskTry(BaseModel):
-    """One try of one task instance; ``part`` tells its uploads apart where it makes several.
+    """One try of one task instance; ``part`` distinguishes its uploads if it makes several.
 
-    Clearing a task changes its ``max_tries``, a retry does not. ``run_started`` is what tells a DAG run from one of the
-    same name that was deleted. Airflow sets it anew where a run that was over is cleared, so it is different more often
-    than the run is, and never the other way round.
+    Clearing a task changes its ``max_tries``, a retry does not. ``run_started`` distinguishes a DAG run from a deleted
+    run of the same name. Airflow also sets it anew when a finished run is cleared. So one run may have several values,
+    but two runs never have the same value.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -85,7 +85,7 @@ class TaskTry(BaseModel):
     run_started: AwareDatetime | None = None
 
     def instance(self) -> str:
-        """Return what all tries of the task instance share for one upload, as a name that is safe in any store."""
+        """Return a name for the task instance and part: the same for all tries, and safe in any store."""
         parts = [self.dag_id, self.run_id, self.task_id, self.map_index, *([self.part] if self.part else [])]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
@@ -94,33 +94,33 @@ class TaskTry(BaseModel):
         return self.model_copy(update={"part": part})
 
     def follows(self, earlier: TaskTry) -> bool:
-        """Whether that was surely an earlier try in the same DAG run, and not in one of the same name."""
+        """Whether ``earlier`` was certainly an earlier try in the same DAG run, not in another run of the same name."""
         same_run = self.run_started is not None and self.run_started == earlier.run_started
         return same_run and self.try_number > earlier.try_number
 
     def is_not_before(self, other: TaskTry) -> bool:
-        """Whether this is that try, or surely one after it in the same DAG run."""
+        """Whether this is the other try, or certainly a later one in the same DAG run."""
         return self.for_part(0) == other.for_part(0) or self.follows(other)
 
     def retries(self, earlier: TaskTry) -> bool:
-        """Whether this is a retry of that try, without a clearing of the task between them."""
+        """Whether this is a retry of ``earlier``, and the task was not cleared between them."""
         return self.follows(earlier) and self.max_tries == earlier.max_tries
 
     def is_of_round(self, other: TaskTry) -> bool:
-        """Whether this is that try, or a retry of it."""
+        """Whether this is the other try, or a retry of it."""
         return self.for_part(0) == other.for_part(0) or self.retries(other)
 
     def order(self) -> tuple[datetime, int]:
-        """Return what sorts the tries of a task instance, runs of the same name included."""
+        """Return a sort key for the tries of a task instance, including runs of the same name."""
         return self.run_started or datetime.min.replace(tzinfo=UTC), self.try_number
 
 
 class Record(Document):
     """What is known before the request is sent.
 
-    ``path`` is without its query, ``fingerprint`` tells the same file and list again; ``tracked``: our callback was
-    sent; ``rows`` of the file, where the task has counted them. ``account`` tells the accounts of Smartech apart,
-    ``account_name`` is what the connection calls it.
+    ``path`` is without its query; ``fingerprint`` identifies the file and the list; ``tracked``: this provider's
+    callback was sent; ``rows`` is the number of rows in the file, if the task has counted them. ``account`` identifies
+    the Smartech account, ``account_name`` is its name in the connection.
     """
 
     key: str = Field(pattern=KEY.pattern)
@@ -142,20 +142,20 @@ class Record(Document):
 
     @property
     def described(self) -> str:
-        """What tells it from an upload of another account, for people."""
+        """What distinguishes it from an upload of another account, for messages."""
         where = "/".join(filter(None, [self.idc, self.account_name]))
         return f"{self.file} to {where} by connection {self.smartech_conn_id} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Answer(Document):
-    """How the request ended; ``requestid`` only where Smartech accepted it."""
+    """How the request ended; ``requestid`` only if Smartech accepted it."""
 
     outcome: Literal["accepted", "not accepted", "unknown"]
     requestid: str | None = None
 
 
 class Handover(Document):
-    """The submitting task has done its part: it gave on the requestid, or waited and the upload did not complete."""
+    """The submitting task is done: it handed over the requestid, or it waited and the upload did not complete."""
 
     reason: Literal["handed over", "not completed"]
     task: TaskTry
@@ -164,7 +164,7 @@ class Handover(Document):
 class PingBack(Document):
     """One call of the callback; ``payload`` is its body and ``query`` its URL's query, without secrets.
 
-    ``name`` is its file's in the store.
+    ``name`` is the name of its file in the store.
     """
 
     payload: JsonValue = None
@@ -173,25 +173,25 @@ class PingBack(Document):
 
     @property
     def shown(self) -> Any:
-        """What it carried, as one JSON value."""
+        """Its content, as one JSON value."""
         if not self.query:
             return self.payload
         return self.query if self.payload in (None, "") else {"query": self.query, "body": self.payload}
 
     def digest(self) -> str:
-        """Return a fingerprint of what it carried: a repeated ping-back has the same."""
+        """Return a fingerprint of its content: a repeated ping-back has the same one."""
         text = json.dumps([self.payload, self.query], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Conclusion(Document):
-    """Somebody who waited has acted upon what these ping-backs (their names) say; later ones change nothing."""
+    """A waiter has acted on these ping-backs (given by name); later ones change nothing."""
 
     pingbacks: tuple[str, ...]
 
 
 class Progress(BaseModel):
-    """What an upload amounts to: its state, the ping-backs that decided it, and what became of the rows.
+    """The result of an upload: its state, the ping-backs that decided it, and what happened to the rows.
 
     ``by_rows``: it failed because of its rows, although its ping-backs say that it completed. ``contradicted``: the
     terminal ping-backs, late ones included, do not all say the same.
@@ -207,12 +207,12 @@ class Progress(BaseModel):
 
     @property
     def surely_failed(self) -> bool:
-        """Whether it failed, and nothing says that it may have completed."""
+        """Whether it failed, and no ping-back contradicts that."""
         return self.state is State.FAILED and not self.contradicted
 
 
 class Upload(BaseModel):
-    """All that the store holds of one upload."""
+    """Everything that is stored about one upload."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -229,32 +229,32 @@ class Upload(BaseModel):
 
     @property
     def requestid(self) -> str:
-        """Smartech's requestid; where it is not known, the upload's key stands in."""
+        """Smartech's requestid, or the upload's key if the requestid is not known."""
         return (self.answer and self.answer.requestid) or self.key
 
     @property
     def given_up(self) -> bool:
-        """Whether a task has waited for it and stopped, because it did not complete in time or not at all."""
+        """Whether a task waited for it and stopped, because it did not complete or not in time."""
         return any(handover.reason == "not completed" for handover in self.handovers)
 
     def named_requestids(self) -> set[str]:
-        """Return the requestids that its ping-backs name."""
+        """Return the requestids in its ping-backs."""
         return {name for pingback in self.pingbacks for name in requestids([pingback.payload, pingback.query])}
 
     def progress(self, statuses: Statuses, max_rejected: float | None = None) -> Progress:
-        """Judge the upload.
+        """Return the result of the upload.
 
-        It has ended when as many different terminal ping-backs have come as are expected, and the worst of what they
-        say counts. What came after the conclusion changes nothing. It has failed as well if no row was accepted, or
-        more than ``max_rejected`` were rejected.
+        It has ended when the expected number of different terminal ping-backs has come; the worst of their verdicts
+        counts. Ping-backs after the conclusion change nothing. It has also failed if no row was accepted, or more than
+        ``max_rejected`` were rejected.
         """
         verdicts = self.verdicts(statuses)
-        # Several conclude only at the same moment, and then the worse of what they saw counts for all of them.
+        # Several conclusions are made only at the same moment; then the worst of what the waiters saw counts for all.
         concluded = {name for one in self.conclusions for name in one.pingbacks}
         considered = [found for found in verdicts if found[0].name in concluded]
         deciding = _different(considered)
         if not deciding:
-            # Nobody has concluded, or only by words that mean something else now.
+            # There is no conclusion, or only one from words that mean something else now.
             deciding, considered = _different(verdicts), verdicts
             if len(deciding) < statuses.pingbacks_expected:
                 under_way = any(verdict is not Verdict.SILENT for _, verdict in considered)
@@ -274,16 +274,16 @@ class Upload(BaseModel):
         return Rows.of([pingback.payload, pingback.query], self.record.rows)
 
     def _with_rows(self, pingback: PingBack, verdict: Verdict, max_rejected: float | None) -> Verdict:
-        """Return the verdict of a ping-back with that of its rows: of too few, a good word makes no success."""
+        """Return a ping-back's verdict, rows included: with too few rows, a success word is not a success."""
         rows = self._rows(pingback)
         failed = verdict is Verdict.COMPLETED and (rows.none_accepted or rows.exceed(max_rejected))
         return Verdict.FAILED if failed else verdict
 
     def verdicts(self, statuses: Statuses) -> list[tuple[PingBack, Verdict]]:
-        """Judge each ping-back, the oldest first as far as clocks tell."""
+        """Return each ping-back with its verdict, oldest first by the hosts' clocks."""
         named, requestid = self.named_requestids(), self.requestid
         if requestid == self.key:
-            # Not known: then they must at least name the same one.
+            # Not known: then the ping-backs must at least name the same one.
             requestid = next(iter(named)) if len(named) == 1 else ""
         found = sorted(self.pingbacks, key=lambda pingback: (pingback.at, pingback.name))
         return [(pingback, statuses.verdict(pingback.payload, pingback.query, requestid)) for pingback in found]
@@ -300,7 +300,7 @@ class Upload(BaseModel):
     def summary(self, progress: Progress) -> dict[str, Any]:
         """Return a completed upload as a small JSON object for XCom.
 
-        Keys: ``requestid``, ``state``, ``rows``, ``accepted`` and ``rejected`` (None where nobody has said), ``counts``
+        Keys: ``requestid``, ``state``, ``rows``, ``accepted`` and ``rejected`` (None if not known), ``counts``
         (the numbers under the ping-back's own names), ``submitted_at`` and ``completed_at`` (ISO 8601, UTC),
         ``seconds`` between them, ``payload`` (of the last deciding ping-back).
 
@@ -335,7 +335,7 @@ class Upload(BaseModel):
 
 
 def _different(verdicts: Iterable[tuple[PingBack, Verdict]]) -> list[tuple[PingBack, Verdict]]:
-    """Return the terminal ping-backs, each once however often it was repeated."""
+    """Return the terminal ping-backs, each one once even if it was repeated."""
     found: dict[str, tuple[PingBack, Verdict]] = {}
     for pingback, verdict in verdicts:
         if verdict.is_terminal:

@@ -22,7 +22,7 @@ def may_see(
     user: Annotated[BaseUser, Depends(get_user)],
     website: Annotated[None, Depends(requires_access_view(AccessView.WEBSITE))],
 ) -> MaySee:
-    """Return what tells whether this user may see an upload: whoever may see the task that submitted it."""
+    """Return a function that tells whether this user may see an upload: the user must be allowed to see its task."""
 
     @cache
     def may_see_dag(dag_id: str) -> bool:

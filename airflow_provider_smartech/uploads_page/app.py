@@ -12,9 +12,9 @@ from airflow_provider_smartech.uploads_page.routes import router
 def create_app(store: UploadStore) -> FastAPI:
     """Return the app that shows the uploads of a store.
 
-    ``GET /`` lists them, ``GET /<key>`` shows one; ``/task/…`` and ``/requestid?requestid=…`` lead there from a task.
-    Whoever has not logged in is sent to Airflow's login, and sees only uploads of tasks that Airflow's permissions
-    show.
+    ``GET /`` lists them, ``GET /<key>`` shows one; ``/task/…`` and ``/requestid?requestid=…`` redirect there from a
+    task. Users who have not logged in are redirected to Airflow's login. Users see only uploads of tasks that Airflow's
+    permissions allow.
     """
     app = FastAPI(title="Smartech uploads", docs_url=None, redoc_url=None, openapi_url=None)
     for kind, handler in HANDLERS.items():

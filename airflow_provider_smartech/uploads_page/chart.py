@@ -14,13 +14,13 @@ from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.uploads.upload import State
 
 DAYS = 30
-# Nightly syncs are fewer. Reading every upload of a busy month would take many seconds on S3.
+# Enough for nightly syncs. Reading every upload of a busy month would take many seconds on S3.
 READ_PER_DAY = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """One day's ``uploads``, and the median of the ``seconds`` that its newest completed ones took, if any did."""
+    """One day: the number of ``uploads``, and the median ``seconds`` of its newest completed ones, if there are any."""
 
     date: date
     uploads: int
@@ -28,7 +28,7 @@ class Day:
 
 
 def last_days(listing: Listing) -> list[Day]:
-    """Return the last days, the oldest first; uploads are counted by name, and only a few of each day are read."""
+    """Return the last days, oldest first; all uploads are counted, but only a few of each day are read."""
     today = datetime.now(UTC).date()
     dates = [today - timedelta(days=age) for age in reversed(range(DAYS))]
     keys: dict[str, list[str]] = {f"{day:%Y%m%d}": [] for day in dates}

@@ -1,4 +1,4 @@
-"""What the uploads page says when it cannot show what was asked for."""
+"""The error pages of the uploads page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.links import UPLOADS_PAGE
 from airflow_provider_smartech.uploads_page.pages import base_of, render, see_other
 
-NOT_FOUND = "No such upload, or it was removed, or you may not see the DAG that submitted it"
-SAID = {403: "Airflow does not let you see this", 405: "This page is only for reading"}
+NOT_FOUND = "This upload does not exist, was removed, or belongs to a DAG that you may not see"
+SAID = {403: "You do not have permission to see this page", 405: "This page is read-only"}
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     if status == 401:
-        # The login of whichever auth manager Airflow has, and back to where the reader came in.
+        # To the login page of Airflow's auth manager, which then redirects the user back to this address.
         here = f"{request.url.path}?{request.url.query}".rstrip("?")
         airflow = request.scope["root_path"].removesuffix(f"/{UPLOADS_PAGE}")
         return see_other(f"{airflow}/api/v2/auth/login?" + urlencode({"next": here}))
@@ -39,10 +39,10 @@ def _page(request: Request, error: Exception, *, text: str | None = None, status
 
 HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
     HTTPException: _http_error,
-    RequestValidationError: partial(_page, text="This address is not one that this page gives", status=422),
+    RequestValidationError: partial(_page, text="This address is not valid", status=422),
     UploadUnknown: partial(_page, text=NOT_FOUND, status=404),
     UploadRecordUnreadable: partial(_page, status=500),
     UploadStoreError: partial(_page, status=503),
     SmartechConfigurationError: partial(_page, status=500),
 }
-"""What answers when one of these is raised."""
+"""The handlers of these exceptions."""

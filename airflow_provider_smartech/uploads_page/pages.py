@@ -1,4 +1,4 @@
-"""What the pages look like: their templates, their style, and how values are shown."""
+"""How the pages look: their templates, their style, and the format of values."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from airflow_provider_smartech.uploads_page.chart import Day
 STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")
 
 DESCRIPTIONS: dict[str, str] = {
-    State.SUBMITTING: "The request is being sent, or the task died before it was answered: then its retry finds out.",
-    State.NOT_ACCEPTED: "Smartech did not take the upload, or was not reached. The task's log says why.",
-    State.OUTCOME_UNKNOWN: "The request was sent, but no clear answer came. Look in Smartech's panel.",
-    State.ACCEPTED: "Smartech took the upload; no ping-back has come yet.",
+    State.SUBMITTING: "The request is being sent, or the task died before the answer came. The task's retry checks it.",
+    State.NOT_ACCEPTED: "Smartech did not accept the upload, or could not be reached. See the task's log.",
+    State.OUTCOME_UNKNOWN: "The request was sent, but no clear answer came. Check Smartech's panel.",
+    State.ACCEPTED: "Smartech accepted the upload; no ping-back has come yet.",
     State.IN_PROGRESS: "A ping-back says that Smartech is loading the contacts.",
-    State.COMPLETED: "Smartech has loaded the contacts, as its ping-back says.",
-    State.FAILED: "Smartech did not load the contacts, or accepted none of them, as its ping-back says.",
-    State.UNRECOGNISED: "A ping-back came whose status nobody recognises, or that contradicts itself. If you know what "
-    "its word means, add it to completed_words, failed_words or progress_words in [smartech].",
+    State.COMPLETED: "Smartech has loaded the contacts, according to its ping-back.",
+    State.FAILED: "Smartech did not load the contacts, or accepted none of them, according to its ping-back.",
+    State.UNRECOGNISED: "A ping-back has an unknown status, or contradicts itself. If you know what its word means, "
+    "add it to completed_words, failed_words or progress_words in [smartech].",
     UNREADABLE: "A file of this upload is damaged.",
 }
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time as people say it: ``41 s``, ``12 min``, ``3 h 20 min``, ``5 d``."""
+    """Format a duration for users: ``41 s``, ``12 min``, ``3 h 20 min``, ``5 d``."""
     if seconds is None:
         return ""
     whole = round(seconds)
@@ -50,17 +50,17 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(at: datetime) -> str:
-    """Return a moment in UTC, to the second."""
+    """Format a time in UTC, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def number(rows: int | None) -> str:
-    """Return a number of rows, nothing where it is not known."""
+    """Format a number of rows; empty if it is not known."""
     return "" if rows is None else f"{rows:,}"
 
 
 def pretty(payload: Any) -> str:
-    """Return a JSON value with line breaks."""
+    """Format a JSON value with line breaks."""
     return payload if isinstance(payload, str) else json.dumps(payload, indent=2, ensure_ascii=False)
 
 
@@ -79,10 +79,10 @@ _templates.globals |= {"data_centres": DATA_CENTRES}
 
 
 def render(template: str, status: int = 200, base: str = "", **values: Any) -> Response:
-    """Return a page; every value in it is escaped, and no script runs but its own.
+    """Return a page; every value in it is escaped, and only the page's own script runs.
 
-    ``base`` leads from the page's own address to that of the list; links are relative, so that they hold behind any
-    proxy and path prefix.
+    ``base`` is the relative address of the list; links are relative, so that they work behind any proxy and path
+    prefix.
     """
     nonce = secrets.token_urlsafe(16)
     policy = (
@@ -117,11 +117,11 @@ def render_chart(days: Sequence[Day]) -> Response:
 
 
 def see_other(url: str) -> Response:
-    """Return what leads a browser to another address."""
+    """Return a redirect to another address."""
     return RedirectResponse(url, 303)
 
 
 def base_of(request: Request) -> str:
-    """Return what leads from an address of the page to that of the list."""
+    """Return the address of the list, relative to the requested address."""
     path: str = request.scope["path"].removeprefix(request.scope["root_path"])
     return "../" * (path.count("/") - 1)

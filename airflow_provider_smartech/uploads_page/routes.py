@@ -1,4 +1,4 @@
-"""What the uploads page shows under which address."""
+"""The routes of the uploads page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow_provider_smartech.uploads_page.pages import (
 )
 
 ROWS_PER_PAGE = 25
-# A filter that takes few looks through this many seconds of the past, then offers to look further.
+# A filter with few matches searches for this many seconds, then offers to search further.
 PATIENCE_SECONDS = 1.0
 
 HASH = "^[0-9a-f]{40}$"
@@ -54,8 +54,8 @@ def uploads(
     text: Word = None,
     before: Annotated[str, Query(pattern=f"^({KEY.pattern})?$")] = "",
 ) -> Response:
-    """List the uploads, the newest first."""
-    # A form sends what is not filled in as an empty text.
+    """List the uploads, newest first."""
+    # A form sends empty fields as empty texts.
     fields = {"state": state or "", "listid": listid or "", "dag_id": dag_id or "", "text": text or ""}
     wanted = Filter(
         state=state or None, listid=_number(listid), dag_id=dag_id or None, text=(text or "").strip() or None
@@ -77,7 +77,7 @@ def uploads(
 def task(
     request: Request, store: StoreDep, may_see: MaySeeDep, instance: Annotated[str, Path(pattern=HASH)]
 ) -> Response:
-    """Lead to what a task instance submitted."""
+    """Redirect to the upload of a task instance, or list its uploads."""
     found = _of_task(_listing(store, may_see), instance)
     if len(found) == 1:
         return see_other(f"{base_of(request)}{found[0].key}")
@@ -86,7 +86,7 @@ def task(
 
 @router.get("/requestid")
 def requestid(store: StoreDep, may_see: MaySeeDep, requestid: str) -> Response:
-    """Lead to the upload with this requestid, or show those that have it."""
+    """Redirect to the upload with this requestid, or list all uploads that have it."""
     statuses = Settings.load().statuses
     found = [store.read(requestid)] if KEY.fullmatch(requestid) else store.all_with(requestid)
     seen = [upload for upload in (Overview.of(one, statuses) for one in found) if may_see(upload)]
@@ -130,12 +130,12 @@ def _listing(store: UploadStore, may_see: MaySee) -> Listing:
 
 
 def _of_task(listing: Listing, instance: str) -> list[Overview]:
-    """Return what all tries of a task instance submitted, the newest first."""
+    """Return what all tries of a task instance submitted, newest first."""
     store = listing.store
     keys = store.keys_of_task(instance)
     first = next((upload for upload in map(listing.read, keys) if upload and upload.task), None)
     if first and first.task:
-        # The other uploads of a task that makes several are kept by names of their own.
+        # If a task makes several uploads, the others are stored under other names.
         others = (store.keys_of_task(first.task.for_part(part).instance()) for part in count(1))
         keys += chain.from_iterable(takewhile(bool, others))
     found = map(listing.read, sorted(keys, reverse=True))
@@ -143,7 +143,7 @@ def _of_task(listing: Listing, instance: str) -> list[Overview]:
 
 
 def _number(text: str | None) -> int | None:
-    # A list that is no number takes nothing, rather than everything.
+    # A list that is not a number matches nothing, instead of everything.
     return None if not text else int(text) if text.strip().isdecimal() else -1
 
 

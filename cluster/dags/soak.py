@@ -1,4 +1,4 @@
-"""The DAG of the soak test: each path is an upload of its own."""
+"""The DAG of the soak test: each path is a separate upload."""
 
 from __future__ import annotations
 
