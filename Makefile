@@ -58,7 +58,7 @@ bench: $(INSTALLED) ## measure everything; writes bench/*.md and .png
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) chromium ## take the pictures in docs/ anew
-	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/test_ui.py
+	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/uploads_page/test_routes.py
 
 format: $(INSTALLED) ## mend what the linters can
 	$(BIN)/ruff check --fix .

@@ -35,8 +35,8 @@ from tests.support.standalone_airflow import Airflow
 
 pytestmark = pytest.mark.airflow
 
-ROOT = Path(__file__).parents[1]
-DAGS = Path(__file__).parent / "dags"
+ROOT = Path(__file__).parents[2]
+DAGS = Path(__file__).parents[1] / "dags"
 # Where pictures for the documentation are put, if they are wanted.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>{{ 7 * 7 }}"
