@@ -17,16 +17,15 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store, open_upload_store
 from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, STORE_THREADS
 from airflow_provider_smartech.uploads.folder import Folder
-from airflow_provider_smartech.uploads.payloads import read_payload
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import Record, key_of, new_upload_id
+from tests.support.payloads import bodies
 from tests.support.servers import ReceiverServer, eventually, eventually_on_loop
 
 
@@ -293,18 +292,6 @@ def test_after_one_check_junk_costs_one_call_of_the_storage(
     assert costs == [2, 1, 1, 1]
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
-)
-bodies = (
-    st.binary(max_size=2000)
-    | json_values.map(lambda value: json.dumps(value).encode())
-    | st.dictionaries(st.text(), st.text()).map(lambda form: urlencode(form, errors="replace").encode())
-    | st.sampled_from([b"[" * 60000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000, b"1e999", b'"\\ud800"', b"NaN"])
-)
-
-
 @given(body=bodies)
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_is_sent_is_kept_and_is_success_only_with_a_known_word(
@@ -316,12 +303,6 @@ def test_whatever_is_sent_is_kept_and_is_success_only_with_a_known_word(
     assert len(payloads) == before + 1
     if settings.statuses.verdict(payloads[-1]) is Verdict.COMPLETED:
         assert any(word.encode() in body.lower() for word in settings.statuses.words)
-
-
-@given(body=bodies)
-def test_a_payload_survives_being_written_and_read(body: bytes) -> None:
-    pingback = PingBack(payload=read_payload(body))
-    assert PingBack.model_validate_json(pingback.model_dump_json()).digest() == pingback.digest()
 
 
 def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: str) -> None:

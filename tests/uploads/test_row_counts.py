@@ -239,3 +239,8 @@ def test_an_accepted_row_less_never_makes_it_better(payload: dict[str, Any], sen
     if accepted:
         fewer = Rows.of([payload, {"accepted": accepted - 1}], sent)
         assert is_bad(fewer, limit) >= is_bad(Rows.of(payload, sent), limit)
+
+
+def test_counts_are_the_numbers_of_contacts_under_their_own_names() -> None:
+    payload = {"total": 10, "Rejected": "2", "status": "completed", "mobile": 919812345678, "listid": 3, "errors": []}
+    assert counts(payload) == {"total": 10, "Rejected": 2}

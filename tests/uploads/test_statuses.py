@@ -8,7 +8,6 @@ import pytest
 
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.payloads import read_payload
-from airflow_provider_smartech.uploads.row_counts import counts
 from airflow_provider_smartech.uploads.statuses import Verdict, requestids
 
 COMPLETED, FAILED, UNRECOGNISED, IN_PROGRESS, SILENT = (
@@ -257,11 +256,6 @@ def test_a_word_in_two_lists_takes_the_worse_meaning(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AIRFLOW__SMARTECH__COMPLETED_WORDS", "over")
     monkeypatch.setenv("AIRFLOW__SMARTECH__FAILED_WORDS", "over")
     assert Settings.load().statuses.verdict("over") is FAILED
-
-
-def test_counts_are_the_numbers_of_contacts_under_their_own_names() -> None:
-    payload = {"total": 10, "Rejected": "2", "status": "completed", "mobile": 919812345678, "listid": 3, "errors": []}
-    assert counts(payload) == {"total": 10, "Rejected": 2}
 
 
 def test_every_requestid_that_is_named_is_seen() -> None:

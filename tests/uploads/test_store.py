@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,22 +12,14 @@ import fsspec
 import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
-from s3fs import S3FileSystem
 
 from airflow_provider_smartech.config.upload_store import open_upload_store
-from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
 from airflow_provider_smartech.uploads.folder import Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import (
-    Answer,
-    Handover,
-    PingBack,
-    Record,
-    TaskTry,
-    key_of,
-    new_upload_id,
-)
+from airflow_provider_smartech.uploads.upload import Answer, Handover, PingBack, key_of, new_upload_id
+from tests.support.records import record, task
 
 
 @pytest.fixture(params=["file", "memory", "s3", "s3 bucket root"])
@@ -42,16 +33,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStor
     else:
         folder: str = request.getfixturevalue("s3_folder")
         yield open_upload_store(folder.removesuffix("/prefix") if "root" in request.param else folder)
-
-
-def task(try_number: int = 1, **fields: object) -> TaskTry:
-    known = {"dag_id": "d/ä", "run_id": "manual__2026-01-01T00:00:00+00:00", "task_id": "t", "max_tries": 2}
-    return TaskTry.model_validate({**known, "try_number": try_number, **fields})
-
-
-def record(**fields: object) -> Record:
-    known = {"key": key_of(new_upload_id()), "path": "https://x/y.csv", "smartech_conn_id": "c", "tracked": True}
-    return Record.model_validate({**known, **fields})
 
 
 def test_an_upload_is_read_as_it_was_written(store: UploadStore) -> None:
@@ -269,25 +250,9 @@ def test_what_is_old_is_removed_with_all_that_was_written_for_it_and_nothing_els
     assert store.purge(now - timedelta(days=30)) == 0
 
 
-def test_a_folder_whose_name_is_a_pattern_is_taken_for_itself(bucket: str) -> None:
-    stores = [open_upload_store(f"s3://s3_test@{bucket}/t{name}") for name in ("[1]", "1")]
-    for one in stores:
-        one.create(record(key=f"20260101T000000-{'a' * 40}", task=task()))
-    assert stores[0].purge(datetime.now(UTC)) == 1
-    assert [len(list(one.keys())) for one in stores] == [0, 1]
-    assert stores[1].earlier(task(2))
-
-
 def test_an_empty_store_has_nothing_to_remove(store: UploadStore) -> None:
     assert list(store.keys()) == []
     assert store.purge(datetime.now(UTC)) == 0
-
-
-def test_no_empty_folder_is_left_of_what_is_removed(tmp_path: Path) -> None:
-    store = open_upload_store(f"file://{tmp_path}")
-    store.create(record(key=f"20260101T000000-{'a' * 40}", task=task()))
-    assert store.purge(datetime.now(UTC)) == 1
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["tasks", "uploads"]
 
 
 def test_the_store_holds_no_upload_id(store: UploadStore) -> None:
@@ -303,97 +268,3 @@ def test_the_store_holds_no_upload_id(store: UploadStore) -> None:
     for name in names:
         assert secret not in str(name)
         assert secret.encode() not in root.fs.cat_file(name)
-
-
-def test_a_local_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_upload_store(f"file://{tmp_path}")
-    kept = record()
-    store.create(kept)
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UploadStoreError, match="No space left"):
-        store.add_pingback(kept.key, PingBack(payload=1))
-    assert [path.name for path in tmp_path.rglob("*.*") if path.is_file()] == ["record.json"]
-
-
-def test_a_local_file_gets_its_name_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_upload_store(f"file://{tmp_path}")
-    kept = record()
-    store.create(kept)
-
-    def cut_off(self: Path, target: Path) -> None:
-        assert json.loads(self.read_text("utf-8"))["payload"] == 1
-        assert not target.exists()
-        raise OSError("cut off")
-
-    monkeypatch.setattr(Path, "replace", cut_off)
-    with pytest.raises(UploadStoreError, match="cut off"):
-        store.add_pingback(kept.key, PingBack(payload=1))
-    assert store.read(kept.key).pingbacks == ()
-
-
-def test_listings_do_not_pile_up_in_the_file_system_s_cache(s3_folder: str) -> None:
-    store = open_upload_store(s3_folder)
-    kept = record()
-    store.create(kept)
-    store.add_pingback(kept.key, PingBack())
-    assert store.arrivals()
-    assert store.read(kept.key).pingbacks
-    folder = ObjectStoragePath(s3_folder)
-    assert [path for path in folder.fs.dircache if path.startswith(folder.path)] == []
-
-
-def test_a_file_in_s3_is_read_by_one_request(s3_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, kept, asked = open_upload_store(s3_folder), record(), list[str]()
-    store.create(kept)
-    call = S3FileSystem._call_s3
-
-    async def noted(self: S3FileSystem, method: str, *arguments: object, **named: object) -> object:
-        asked.append(method)
-        return await call(self, method, *arguments, **named)
-
-    monkeypatch.setattr(S3FileSystem, "_call_s3", noted)
-    assert store.has(kept.key)
-    assert asked == ["get_object"]
-
-
-def test_a_storage_that_cannot_be_reached_is_an_error_that_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_S3_GONE", '{"conn_type": "aws", "extra": {"endpoint_url": "http://127.0.0.1:1"}}')
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    for url in ("s3://s3_gone@bucket/prefix", "s3://no_such_connection@bucket/prefix", "nonsense://x/y"):
-        with pytest.raises(UploadStoreError, match=r"\[smartech\] upload_store"):
-            open_upload_store(url).check()
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("s3://aws_default@bucket/prefix/", "s3://aws_default@bucket/prefix"),
-        ("s3://KEY:SECRET@bucket/x?token=1", "s3://KEY@bucket/x"),
-        ("file:///var/lib/smartech", "file:///var/lib/smartech"),
-    ],
-)
-def test_a_store_shows_its_place_without_secrets(url: str, shown: str) -> None:
-    assert open_upload_store(url).shown_url == shown
-
-
-def test_a_bucket_that_is_not_there_is_no_empty_store(s3_folder: str) -> None:
-    store = open_upload_store(s3_folder.replace("bucket-", "no-such-bucket-"))
-    key = str(key_of(new_upload_id()))
-    reaches: list[Callable[[], object]] = [store.check, lambda: store.has(key), lambda: store.find(key)]
-    reaches += [lambda: list(store.keys())]
-    reaches += [lambda: store.purge(datetime.now(UTC)), lambda: store.create(record())]
-    for reach in reaches:
-        with pytest.raises(UploadStoreError):
-            reach()
-
-
-def test_a_local_folder_that_cannot_be_read_is_not_empty(tmp_path: Path) -> None:
-    store = open_upload_store(f"file://{tmp_path}/store")
-    (tmp_path / "store").write_text("in the way", "utf-8")
-    for reach in (store.check, lambda: store.find("r1"), lambda: store.earlier(task(2))):
-        with pytest.raises(UploadStoreError):
-            reach()
