@@ -12,11 +12,8 @@ from typing import Any
 
 import airflow
 import jsonschema
-import pytest
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_smartech.api.data_centres import DATA_CENTRES
-from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.get_provider_info import get_provider_info
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.operators import SmartechBaseOperator
@@ -58,11 +55,6 @@ def test_every_module_that_is_named_exists() -> None:
         import_module(entry["python-module"])
 
 
-def test_the_drop_down_offers_the_idcs_that_the_hook_knows() -> None:
-    schema = INFO["connection-types"][0]["conn-fields"]["idc"]["schema"]
-    assert schema["enum"] == list(schema["values_display"]) == list(DATA_CENTRES)
-
-
 def test_what_is_named_for_assets_links_and_the_command_line_exists() -> None:
     (uris,) = INFO["asset-uris"]
     named = [uris["handler"], uris["factory"], uris["to_openlineage_converter"], *INFO["extra-links"], *INFO["cli"]]
@@ -75,26 +67,3 @@ def test_what_is_named_for_assets_links_and_the_command_line_exists() -> None:
         for link in task.operator_extra_links
     }
     assert links == set(INFO["extra-links"])
-
-
-def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW__SMARTECH__POLL_INTERVAL")
-    settings = Settings.load()
-    assert settings.poll_interval == 10
-    assert settings.statuses.pingbacks_expected == 1
-    assert settings.callback_base_url is None
-    assert settings.upload_store.endswith("/smartech")
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        *[("poll_interval", value) for value in ("0", "-1", "soon", "inf", "nan")],
-        *[("pingbacks_expected", value) for value in ("0", "1.5", "two")],
-        *[("callback_base_url", value) for value in ("airflow.example.com", "ftp://x/y", "https://x/y?z=1")],
-    ],
-)
-def test_an_unusable_option_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, option: str, value: str) -> None:
-    monkeypatch.setenv(f"AIRFLOW__SMARTECH__{option.upper()}", value)
-    with pytest.raises(Exception, match=rf"\[smartech\] {option}"):
-        Settings.load()

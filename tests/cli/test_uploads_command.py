@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from airflow_provider_smartech.cli.definition import age, main
+from airflow_provider_smartech.cli.definition import main
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import (
@@ -196,20 +196,6 @@ def test_purge_says_what_it_would_remove_asks_and_removes(store: UploadStore, up
     assert "Removed 1 upload(s)." in said(*purge, typed="y\n")
     assert "Removed 0 upload(s)." in said(*purge, "--yes")
     assert [store.read(key).requestid for key in store.keys(before="")] == uploads[1:]
-
-
-@pytest.mark.parametrize(("text", "days"), [("30d", 30), ("4w", 28), ("36h", 1.5), (" 1D ", 1)])
-def test_an_age_is_given_in_hours_days_or_weeks(text: str, days: float) -> None:
-    assert age(text) == timedelta(days=days)
-
-
-@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "1.5d", "23h", "0d", "1y", "30 days"])
-def test_another_age_is_refused_and_so_is_one_whose_uploads_may_be_under_way(
-    capsys: pytest.CaptureFixture[str], text: str
-) -> None:
-    with pytest.raises(SystemExit):
-        called("purge", f"--older-than={text}", "--yes")
-    assert "--older-than" in capsys.readouterr().err
 
 
 def test_the_store_s_connection_is_found_in_airflow_s_database(bucket: str, moto: str) -> None:
