@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from airflow.api_fastapi.app import create_auth_manager
-from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
@@ -29,7 +25,7 @@ from airflow_provider_smartech.uploads_page.app import create_app
 from tests.conftest import API_KEY
 from tests.support.browser import chromium
 from tests.support.file_server import FileServer
-from tests.support.secret_dag_auth import SECRET_DAG
+from tests.support.odd_uploads import HOSTILE, keep_odd_ones
 from tests.support.servers import AppServer
 from tests.support.standalone_airflow import Airflow
 
@@ -39,7 +35,6 @@ ROOT = Path(__file__).parents[2]
 DAGS = Path(__file__).parents[1] / "dags"
 # Where pictures for the documentation are put, if they are wanted.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>{{ 7 * 7 }}"
 STATES = ("completed", "failed", "unrecognised", "in progress", "accepted", "outcome unknown", "not accepted")
 PANEL = "https://panel.example.com/"
 
@@ -79,18 +74,6 @@ def fill(store: UploadStore) -> None:
             payload = {"status": said[state], "total": fields["rows"], "accepted": fields["rows"] - 12}
             store.add_pingback(key, PingBack(at=pinged, payload=payload))
     keep_odd_ones(store, now)
-
-
-def keep_odd_ones(store: UploadStore, now: datetime) -> None:
-    """Keep a hostile upload and one of a DAG that the user may not see, both long ago."""
-    for number, (text, dag_id) in enumerate([(HOSTILE, HOSTILE), ("secret", SECRET_DAG)]):
-        at = now - timedelta(days=90 + number)
-        key = f"{at:%Y%m%dT%H%M%S}-{number + 500:040x}"
-        task = TaskTry(dag_id=dag_id, run_id=text, task_id=text, map_index=3, try_number=1, max_tries=2)
-        path = f"https://x.example.com/{text}.csv"
-        store.create(Record(key=key, at=at, path=path, smartech_conn_id=text, tracked=True, task=task))
-        store.answered(key, Answer(at=at, outcome="accepted", requestid=f"request {text}"))
-        store.add_pingback(key, PingBack(at=at, payload={text: [text], "status": text}))
 
 
 @pytest.fixture(scope="module")
@@ -296,35 +279,6 @@ def test_without_a_login_there_is_nothing_to_see(airflow: Airflow) -> None:
     assert all("Upload" not in answer.text for answer in answers)
 
 
-@pytest.fixture
-def viewer(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The login of a user who may not see one DAG, by an auth manager that `airflow standalone` would not take."""
-    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.support.secret_dag_auth.SomeDags")
-    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, check=True)
-    token = create_auth_manager().generate_jwt(SimpleAuthManagerUser(username="viewer", role="VIEWER"))
-    return {"Authorization": f"Bearer {token}"}
-
-
-def test_uploads_of_a_dag_that_the_user_may_not_see_are_not_there(
-    store: UploadStore, viewer: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep_odd_ones(store, datetime.now(UTC))
-    shown, hidden = list(store.keys())
-    paths = {"": 200, shown: 200, hidden: 404, "requestid?requestid=request+secret": 404}
-    task = store.read(hidden).record.task
-    assert task
-    instance = task.instance()
-    paths |= {f"task/{instance}": 200}
-    with AppServer(create_app(store)) as server:
-        assert httpx.get(server.url).status_code == 303
-        answers = {path: httpx.get(f"{server.url}/{path}", headers=viewer) for path in paths}
-    assert {path: answer.status_code for path, answer in answers.items()} == paths
-    assert "<td" in answers[""].text
-    assert "../style.css" in answers[f"task/{instance}"].text
-    assert all(hidden not in answer.text and "secret.csv" not in answer.text for answer in answers.values())
-
-
 def test_the_links_of_a_task_lead_to_its_upload_and_to_the_panel(airflow: Airflow, page: Page) -> None:
     run_id = airflow.trigger("two_steps", {"faults": ""})
     airflow.finish("two_steps", run_id)
@@ -466,17 +420,6 @@ def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_row
     for shown in (travel, one):
         assert "contradicted" in shown
     assert "completed: 1,000 accepted, 200 rejected of 1,200 rows; its ping-backs contradict each other" in one
-
-
-@pytest.mark.parametrize("path", ["", "chart.svg", f"20260101T000000-{'a' * 40}"])
-def test_a_store_that_does_not_answer_is_said_and_not_shown_as_empty(path: str) -> None:
-    app = create_app(open_upload_store("nonsense://nowhere"))
-    # The login is another test's matter.
-    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
-    with AppServer(app) as server:
-        answer = httpx.get(f"{server.url}/{path}")
-    assert answer.status_code == 503
-    assert "The upload store at nonsense://nowhere does not answer" in answer.text
 
 
 def test_an_empty_store_says_that_uploads_will_show(store: UploadStore) -> None:
