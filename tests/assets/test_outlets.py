@@ -1,8 +1,7 @@
-"""Lists as assets: their URIs, and the events that say that one was updated."""
+"""The events that say that a list was updated."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,59 +9,13 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import Asset
 
-from airflow_provider_smartech.assets.contact_list import convert_asset_to_openlineage, create_asset
-from airflow_provider_smartech.errors import (
-    SmartechConfigurationError,
-    SmartechInvalidParameter,
-    UploadFailed,
-    UploadTimeout,
-)
-from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.errors import SmartechInvalidParameter, UploadFailed, UploadTimeout
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from tests.support.contacts import write_contacts
 from tests.support.file_server import FileServer
 from tests.support.tasks import FakeOutletEvents, FakeTaskInstance, context, run
-
-
-@pytest.mark.parametrize("uri", ["smartech://us/33", "smartech://US/33/", "SMARTECH://us/0033", "smartech://us//33"])
-def test_a_list_has_one_uri_however_it_is_written(uri: str) -> None:
-    assert Asset(uri).uri == create_asset(idc="us", listid=33).uri == "smartech://us/33"
-
-
-@pytest.mark.parametrize(
-    "uri", ["smartech://us/Retail-1/33", "smartech://US/Retail-1/33/", "smartech://us//Retail-1//0033"]
-)
-def test_a_list_of_a_named_account_has_one_uri_however_it_is_written(uri: str) -> None:
-    assert Asset(uri).uri == create_asset(idc="us", account="Retail-1", listid=33).uri == "smartech://us/Retail-1/33"
-
-
-@pytest.mark.parametrize("name", ["a b", "-a", "a/b", "a.b", "ü", "x" * 51])
-def test_a_name_of_an_account_that_is_no_part_of_a_uri_is_an_error_of_the_connection(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    connection = {"conn_type": "smartech", "password": "k", "extra": {"account": name}}
-    monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(connection))
-    with pytest.raises(SmartechConfigurationError, match="account must be a short name"):
-        _ = SmartechHook().account
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        *("smartech://moon/33", "smartech://us/", "smartech://us/abc", "smartech://us/0", "smartech://us/33?a=1"),
-        *("smartech://us/a/b/33", "smartech://us/-a/33", "smartech://us/a/b", f"smartech://us/{'x' * 51}/33"),
-    ],
-)
-def test_what_names_no_list_is_refused(uri: str) -> None:
-    with pytest.raises(ValueError, match="smartech://<us"):
-        Asset(uri)
-
-
-def test_openlineage_knows_a_list_by_its_data_centre_and_number() -> None:
-    dataset = convert_asset_to_openlineage(create_asset(idc="eu", listid=7), None)
-    assert (dataset.namespace, dataset.name) == ("smartech://eu", "7")
 
 
 def upload(csv_url: str, **arguments: Any) -> SmartechBulkUploadOperator:

@@ -1,0 +1,181 @@
+"""The hook: one upload, tried again only while nothing was sent, and the test of a connection."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, SmartechNotReached
+from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from tests.conftest import API_KEY, SetConnection
+from tests.support.servers import answering, http
+
+
+def test_an_accepted_upload_gives_its_requestid(sandbox: SandboxServer, csv_url: str) -> None:
+    requestid = SmartechHook().bulk_upload(csv_url, 33)
+    assert [upload["requestid"] for upload in sandbox.state.uploads()] == [requestid]
+
+
+def test_a_request_that_was_never_sent_is_tried_again_a_few_times(
+    connection: SetConnection, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    connection(host=f"http://127.0.0.1:{port}")
+    with caplog.at_level(logging.DEBUG, "urllib3"), pytest.raises(SmartechNotReached, match="nothing was sent"):
+        SmartechHook().bulk_upload(csv_url)
+    assert sum("Starting new HTTP connection" in record.message for record in caplog.records) == SmartechHook.attempts
+
+
+def test_a_server_that_comes_up_meanwhile_gets_the_request_once(
+    connection: SetConnection, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    connection(host=f"http://127.0.0.1:{port}")
+    servers: list[SandboxServer] = []
+    ask = SmartechHook._ask
+
+    def ask_then_start(self: SmartechHook, *arguments: object) -> object:
+        try:
+            return ask(self, *arguments)  # type: ignore[arg-type]
+        except SmartechNotReached:
+            servers.append(SandboxServer(port=port, api_key=API_KEY).start())
+            raise
+
+    monkeypatch.setattr(SmartechHook, "_ask", ask_then_start)
+    try:
+        requestid = SmartechHook().bulk_upload(csv_url)
+        assert [upload["requestid"] for upload in servers[0].state.uploads()] == [requestid]
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@pytest.mark.parametrize("listid", [33, "33"])
+def test_the_connection_s_list_and_e_mail_stand_in_where_an_upload_names_none(
+    connection: SetConnection, listid: int | str
+) -> None:
+    connection(extra={"listid": listid, "notifyemail": "ops@example.com"})
+    hook, path = SmartechHook(), "https://x.example.com/y.csv"
+    assert hook.parameters(path).form() == {"path": path, "listid": "33", "notifyemail": "ops@example.com"}
+    named = hook.parameters(path, 34, "me@example.com")
+    assert (named.listid, named.notifyemail) == (34, "me@example.com")
+
+
+def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refused(
+    sandbox: SandboxServer, connection: SetConnection
+) -> None:
+    works, message = SmartechHook().test_connection()
+    assert works
+    assert message == (
+        "127.0.0.1 was reached and did not refuse the API key (HTTP 400, result 'path is required'). "
+        "The request named no file."
+    )
+    connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
+    works, message = SmartechHook().test_connection()
+    assert not works
+    assert message == "127.0.0.1 was reached and refused the API key (HTTP 200, result 'Invalid API key')."
+    assert sandbox.state.uploads() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "works", "said"),
+    [
+        (http("401 Unauthorized", b'{"result": "who?"}'), False, "refused the API key (HTTP 401, result 'who?')"),
+        (http("200 OK", b'{"result": "API-KEY is missing"}'), False, "refused the API key (HTTP 200"),
+        (http("200 OK", b'{"result": "Success", "requestid": "r"}'), True, "did not refuse the API key (HTTP 200"),
+        (
+            http("401 Unauthorized", b"<html>proxy</html>"),
+            False,
+            "does not tell whether the API key is right (HTTP 401)",
+        ),
+        (http("200 OK", b'{"result": "path missing; apikey ok"}'), False, "does not tell whether"),
+        (http("200 OK", b'{"result": "Unauthorized"}'), False, "does not tell whether"),
+        (http("200 OK", b'{"result": "Error: missing key"}'), False, "does not tell whether"),
+        (http("404 Not Found", b'{"result": "no such page"}'), False, "does not tell whether"),
+        (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "does not tell whether"),
+        (http("500 Oh", b'{"result": "Success"}'), False, "does not tell whether"),
+        (http("200 OK", b"<html>welcome</html>"), False, "does not tell whether the API key is right (HTTP 200)"),
+        (b"", False, "was asked, but no answer came"),
+    ],
+)
+def test_the_test_of_a_connection_says_what_it_saw(
+    connection: SetConnection, answer: bytes, works: bool, said: str
+) -> None:
+    with answering(answer) as (url, seen):
+        connection(host=url)
+        status, message = SmartechHook().test_connection()
+    assert (status, said in message) == (works, True), message
+    assert len(seen) == 1
+    assert API_KEY not in message
+
+
+def test_the_test_of_a_connection_says_that_smartech_was_not_reached_or_what_is_wrong_with_it(
+    connection: SetConnection,
+) -> None:
+    connection(host="http://127.0.0.1:1/apiv2")
+    assert SmartechHook().test_connection() == (
+        False,
+        "No connection to 127.0.0.1 came about (ConnectionError); nothing was sent. Check host and network",
+    )
+    connection(password=None)
+    assert SmartechHook().test_connection()[0] is False
+    assert "no API key" in SmartechHook().test_connection()[1]
+
+
+def test_airflow_s_command_tests_a_connection(sandbox: SandboxServer, connection: SetConnection) -> None:
+    def said() -> str:
+        command = [sys.executable, "-m", "airflow", "connections", "test", "smartech_default"]
+        enabled = {**os.environ, "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+        done = subprocess.run(command, env=enabled, capture_output=True, text=True, check=False)
+        assert API_KEY not in done.stdout + done.stderr
+        return done.stdout
+
+    assert "Connection success!" in said()
+    connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
+    assert "refused the API key (HTTP 200, result 'Invalid API key')" in said()
+    assert sandbox.state.uploads() == []
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_sent(sandbox: SandboxServer) -> None:
+    with pytest.raises(SmartechInvalidParameter):
+        SmartechHook().bulk_upload("contacts.csv")
+    assert sandbox.state.uploads() == []
+
+
+@pytest.mark.parametrize("fault", [None, Fault.INVALID_KEY, Fault.HTML, Fault.CUT_BEFORE, Fault.HANG])
+def test_no_error_and_no_log_record_holds_a_secret(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Fault | None,
+) -> None:
+    monkeypatch.setattr(SmartechHook, "read_timeout", 0.2)
+    sandbox.faults = frozenset({fault} if fault else ())
+    signed, callback = f"{csv_url}?X-Amz-Signature=s1gnature0123456789", f"{sandbox.url}/c/t0ken0123456789"
+    email = "ops@example.com"
+    written = ""
+    with caplog.at_level(logging.DEBUG):
+        try:
+            SmartechHook().bulk_upload(signed, 33, email, callback)
+        except SmartechError as error:
+            written = "".join(traceback.format_exception(error)) + repr(vars(error))
+            written += repr((error.__cause__, error.__context__))
+    # The sandbox, in threads of its own, logs what it fetches.
+    ours = (threading.current_thread().name, "smartech-request")
+    assert any(one.threadName == "smartech-request" for one in caplog.records)
+    written += "\n".join(one.getMessage() for one in caplog.records if one.threadName in ours)
+    for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
+        for form in (secret, quote(secret, safe=""), quote_plus(secret)):
+            assert form not in written
