@@ -181,7 +181,7 @@ def test_an_unknown_upload_and_a_store_that_does_not_answer_are_one_line_of_erro
 
     assert failed("show", "nope").startswith("No upload with requestid 'nope' is recorded")
     monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", "nonsense://nowhere")
-    assert failed("uploads").startswith("The upload store at nonsense://nowhere does not answer")
+    assert failed("uploads").startswith("Cannot read or write the upload store at nonsense://nowhere")
 
 
 def test_purge_says_what_it_would_remove_asks_and_removes(store: UploadStore, uploads: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.extracts.base import Extract
-from tests.support.extracts import WAYS
+from tests.support.extracts import WAYS, connection_of
 from tests.support.postgres import PostgresServer
 
 
@@ -23,5 +23,4 @@ def way(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[Ca
 
     yield make
     for extract in extracts:
-        connection = getattr(extract, "_connection", None) or extract._ask.args[1]
-        connection.close()
+        connection_of(extract).close()

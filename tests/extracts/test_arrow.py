@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_smartech.errors import ContactsRefused
-from tests.support.extracts import AnyHook, arrow_adbc, arrow_of, collected, through
+from tests.support.extracts import AnyHook, arrow_adbc, arrow_of, collected, connection_of, through
 from tests.support.postgres import PostgresServer
 
 
 def test_money_is_refused_where_it_would_lose_its_unit(postgres: PostgresServer) -> None:
     extract: Any = arrow_adbc(postgres.uri)
-    with closing(extract._ask.args[1]), pytest.raises(ContactsRefused, match=r"'odd' holds values of type money"):
+    with closing(connection_of(extract)), pytest.raises(ContactsRefused, match=r"'odd' holds values of type money"):
         collected(extract, "SELECT 12::money AS odd")
 
 

@@ -20,7 +20,7 @@ from airflow_provider_smartech.extracts.arrow import ArrowExtract
 from airflow_provider_smartech.extracts.base import Extract
 from airflow_provider_smartech.extracts.dbapi import DbApiExtract
 from airflow_provider_smartech.extracts.postgres import CopyExtract
-from tests.support.extracts import SMALL, SMALL_CSV, AnyHook, collected, through
+from tests.support.extracts import SMALL, SMALL_CSV, AnyHook, collected, connection_of, through
 from tests.support.postgres import PostgresServer
 
 MANY = """SELECT i AS id, CASE WHEN i % 10 = 0 THEN NULL WHEN i % 10 = 1 THEN E' \\t\\n' ELSE 'c' || i END AS email
@@ -54,7 +54,7 @@ def test_without_rows_the_columns_are_known_all_the_same(way: Callable[[], Extra
 @pytest.mark.parametrize("value", ["'; DROP TABLE x; --", "O'Neil", "back\\slash", "100%", "{braces}", "%s"])
 def test_parameters_are_bound_by_the_driver(way: Callable[[], Extract], value: str) -> None:
     extract = way()
-    mark = "$1" if "adbc" in type(getattr(extract, "_connection", None) or extract._ask.args[1]).__module__ else "%s"  # type: ignore[attr-defined]
+    mark = "$1" if "adbc" in type(connection_of(extract)).__module__ else "%s"
     found = collected(extract, f"SELECT {mark}::text AS name", [value])
     assert next(csv.reader(io.StringIO(found.content.decode()))) == [value]
 

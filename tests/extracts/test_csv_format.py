@@ -26,6 +26,7 @@ from tests.support.extracts import (
     arrow_adbc,
     arrow_of,
     collected,
+    connection_of,
     copy_psycopg,
     copy_psycopg2,
     rows_psycopg,
@@ -135,7 +136,7 @@ def altered(postgres: PostgresServer, statement: str, back: str) -> Iterator[Non
 def test_a_type_without_a_text_is_refused_where_there_is_none(postgres: PostgresServer, expression: str) -> None:
     for make in (rows_psycopg2, rows_psycopg, arrow_adbc):
         extract: Any = make(postgres.uri)
-        connection = getattr(extract, "_connection", None) or extract._ask.args[1]
+        connection = connection_of(extract)
         with closing(connection), pytest.raises(ContactsRefused, match=r"column 'odd' .*cast it to text"):
             collected(extract, f"SELECT {expression} AS odd")
 

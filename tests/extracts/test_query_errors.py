@@ -19,7 +19,7 @@ import pytest
 from airflow_provider_smartech.errors import ContactsQueryFailed
 from airflow_provider_smartech.extracts import postgres as postgres_way
 from airflow_provider_smartech.sandbox import SandboxServer
-from airflow_provider_smartech.transfers import SqlToSmartechOperator
+from airflow_provider_smartech.staging.staged_query import StagedQuery
 from tests.support.postgres import PostgresServer
 from tests.support.submissions import submitted
 from tests.support.tasks import run
@@ -95,7 +95,7 @@ def warehouses(sandbox: SandboxServer, postgres: PostgresServer, monkeypatch: py
         if by_rows:
             monkeypatch.setattr(postgres_way.CopyExtract, "suits", lambda connection: False)
         hook = SimpleNamespace(get_conn=lambda: connect(postgres.uri))
-        monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: hook)
+        monkeypatch.setattr(StagedQuery, "database", lambda self: hook)
 
     yield choose
     postgres.execute("DROP TABLE people", "DROP FUNCTION IF EXISTS bad")
@@ -133,7 +133,7 @@ def test_what_breaks_while_a_value_is_converted_is_not_shown(
         return connection
 
     monkeypatch.setattr(postgres_way.CopyExtract, "suits", lambda connection: False)
-    monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=connect))
+    monkeypatch.setattr(StagedQuery, "database", lambda self: SimpleNamespace(get_conn=connect))
     with pytest.raises(ContactsQueryFailed, match=r"\(KeyError\)") as caught:
         run(from_sql(bucket, sql="SELECT 'ana@example.com' AS \"a [broken]\""))
     assert_hides("ana@", caught.value)
@@ -163,7 +163,7 @@ def test_nor_does_an_embedded_database_s_error_quote_the_data(
         connection.execute("INSERT INTO people VALUES ('ana@example.com')")
         return connection
 
-    monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=filled))
+    monkeypatch.setattr(StagedQuery, "database", lambda self: SimpleNamespace(get_conn=filled))
     where = "" if parameters is None else " WHERE 1 = ?"
     with pytest.raises(ContactsQueryFailed) as caught:
         run(from_sql(bucket, sql=f"SELECT {expression} AS a FROM people{where}", parameters=parameters))
@@ -174,7 +174,7 @@ def test_columns_that_are_contacts_are_not_shown(
     sandbox: SandboxServer, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "rows.csv").write_text("ana@example.com,Ana\nbob@example.com,Bob\n", "utf-8")
-    monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=duckdb.connect))
+    monkeypatch.setattr(StagedQuery, "database", lambda self: SimpleNamespace(get_conn=duckdb.connect))
     with pytest.raises(duckdb.BinderException, match='"email" not found') as caught:
         run(from_sql(bucket, sql=f"SELECT email FROM '{tmp_path}/rows.csv'"))
     assert_hides("Ana", caught.value)
@@ -193,7 +193,7 @@ def test_of_other_databases_only_the_type_of_an_error_is_shown(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=Broken))
+    monkeypatch.setattr(StagedQuery, "database", lambda self: SimpleNamespace(get_conn=Broken))
     with pytest.raises(ContactsQueryFailed, match=r"\(LookupError\)") as caught:
         run(from_sql(bucket, sql="SELECT 1 AS a"))
     assert_hides("ana@", caught.value)
@@ -228,7 +228,7 @@ def test_no_driver_s_error_quotes_the_data(
         body = "BEGIN RAISE 'bad address ana@example.com'; END"
         postgres.execute(f"CREATE OR REPLACE FUNCTION bad() RETURNS int LANGUAGE plpgsql AS $${body}$$")
     hook = SimpleNamespace(get_conn=connect)
-    monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: hook)
+    monkeypatch.setattr(StagedQuery, "database", lambda self: hook)
     with pytest.raises(ContactsQueryFailed) as caught:
         run(from_sql(bucket, sql=sql))
     assert_hides("ana@", caught.value)
@@ -250,7 +250,7 @@ def test_other_drivers_errors_in_the_query_itself_are_shown_too(
     parameters: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(SqlToSmartechOperator, "_database", lambda self: SimpleNamespace(get_conn=connect))
+    monkeypatch.setattr(StagedQuery, "database", lambda self: SimpleNamespace(get_conn=connect))
     sql = "SELECT * FROM nowhere" if parameters is None else "SELECT * FROM nowhere WHERE 1 = ?"
     with pytest.raises((sqlite3.Error, duckdb.Error), match=message):
         run(from_sql(bucket, sql=sql, parameters=parameters))

@@ -80,6 +80,11 @@ def arrow_adbc(uri: str) -> Extract:
     return ArrowExtract(call)
 
 
+def connection_of(extract: Any) -> Any:
+    """Return the connection that is read."""
+    return getattr(extract, "_connection", None) or extract._run.args[1]
+
+
 WAYS = [copy_psycopg2, copy_psycopg, rows_psycopg2, rows_psycopg, arrow_adbc]
 
 

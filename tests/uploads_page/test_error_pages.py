@@ -19,4 +19,4 @@ def test_a_store_that_does_not_answer_is_said_and_not_shown_as_empty(path: str) 
     with AppServer(app) as server:
         answer = httpx.get(f"{server.url}/{path}")
     assert answer.status_code == 503
-    assert "The upload store at nonsense://nowhere does not answer" in answer.text
+    assert "Cannot read or write the upload store at nonsense://nowhere" in answer.text
