@@ -58,7 +58,7 @@ bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
-	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/test_ui.py
+	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/uploads_page/test_routes.py
 
 format: $(INSTALLED) ## fix what the linters can fix
 	$(BIN)/ruff check --fix .

@@ -16,7 +16,7 @@ os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 import json  # noqa: E402
 import uuid  # noqa: E402
 import warnings  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -31,6 +31,7 @@ from airflow_provider_smartech.config.upload_store import configured_upload_stor
 from airflow_provider_smartech.hooks import SmartechHook  # noqa: E402
 from airflow_provider_smartech.sandbox import SandboxServer  # noqa: E402
 from airflow_provider_smartech.uploads.store import UploadStore  # noqa: E402
+from tests.support.contacts import CSV  # noqa: E402
 from tests.support.file_server import FileServer  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.servers import ReceiverServer  # noqa: E402
@@ -42,6 +43,8 @@ with warnings.catch_warnings():
     BaseHook.get_connection("first")
 
 API_KEY = "k3y/with+signs=&more"
+
+SetConnection = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -154,3 +157,40 @@ def receiver(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
 @pytest.fixture
 def settings(store: UploadStore) -> Settings:
     return Settings.load()
+
+
+@pytest.fixture
+def warehouse(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Airflow connection ``warehouse`` to a real PostgreSQL."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(postgres.connection))
+
+
+@pytest.fixture
+def csv_in_s3(s3: Any, bucket: str) -> None:
+    """Two contacts in the bucket, at ``exports/contacts.csv``."""
+    s3.put_object(Bucket=bucket, Key="exports/contacts.csv", Body=CSV)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The URLs that were submitted."""
+    urls: list[str] = []
+    submit = SmartechHook.submit
+
+    def spy(self: SmartechHook, parameters: Any) -> str:
+        urls.append(parameters.path.get_secret_value())
+        return submit(self, parameters)
+
+    monkeypatch.setattr(SmartechHook, "submit", spy)
+    return urls
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
+    """Gives the connection ``smartech_default`` these fields, and the key of the sandbox unless told otherwise."""
+
+    def set_connection(**fields: object) -> None:
+        full = {"conn_type": "smartech", "password": API_KEY, **fields}
+        monkeypatch.setenv("AIRFLOW_CONN_SMARTECH_DEFAULT", json.dumps(full))
+
+    return set_connection

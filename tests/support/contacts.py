@@ -11,6 +11,9 @@ from pathlib import Path
 
 COLUMNS = ("EMAIL", "FIRST_NAME", "LAST_NAME", "CITY", "NOTE", "BIRTHDAY", "POINTS")
 
+# Small enough to be compared as it is.
+CSV = b'EMAIL,NAME\na@example.com,"M\xc3\xbcller, Ana"\nb@example.com,\n'
+
 _FIRST = ("Anaïs", "Zoë", "José", "Ümit", "Ola", "王小明", "Priya", "Søren", "محمد", "Łucja", "O'Neil", "🙂 Sam")
 _LAST = ("Müller", "O'Brien", "Nguyễn", "de la Cruz", 'Smith "Smitty"', "Иванова", "Þórsson", "Lee, Jr.")
 _CITIES = ("Mumbai", "São Paulo", "Zürich", "Washington, D.C.", "Kraków", "東京", "Fort St. John")

@@ -87,3 +87,9 @@ async def eventually_on_loop(condition: Callable[[], bool], seconds: float = 10.
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
             await asyncio.sleep(0.01)
+
+
+def http(status: str, body: bytes, *headers: bytes) -> bytes:
+    """Return an answer as it goes over the wire."""
+    head = [b"HTTP/1.1 " + status.encode(), b"Connection: close", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body

@@ -1,0 +1,96 @@
+"""What one line of a list says of an upload, and its time line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.uploads.overview import Overview, events
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Handover
+from tests.uploads.conftest import BEGAN, task
+
+
+@pytest.mark.parametrize(
+    ("payloads", "fields", "state", "seconds", "rows"),
+    [
+        (({"status": "completed", "total": 5},), {}, "completed", 60, 5),
+        (({"status": "completed", "total": 5},), {"rows": 6}, "completed", 60, 6),
+        (({"status": "processing"}, {"status": "failed"}), {}, "failed", 120, None),
+        (({"status": "completed", "accepted": 5},), {}, "completed", 60, None),
+        (({"status": "hibernating"},), {}, "unrecognised", 60, None),
+        ((), {"answer": "not accepted"}, "not accepted", None, None),
+        ((), {"tracked": False}, "accepted", None, None),
+    ],
+)
+def test_a_line_says_how_it_ended_how_long_that_took_and_how_many_rows(
+    store: UploadStore,
+    settings: Settings,
+    submit: Callable[..., str],
+    payloads: tuple[Any, ...],
+    fields: dict[str, Any],
+    state: str,
+    seconds: float | None,
+    rows: int | None,
+) -> None:
+    overview = Overview.of(store.read(submit(0, *payloads, **fields)), settings.statuses)
+    assert (overview.state, overview.seconds, overview.rows) == (state, seconds, rows)
+    assert (overview.file, overview.listid, overview.submitted_at) == ("0.csv", 33, BEGAN)
+
+
+@pytest.mark.parametrize(
+    ("payloads", "fields", "numbers", "remarks"),
+    [
+        (({"status": "completed"},), {}, (None, None, None), []),
+        (({"status": "completed"},), {"rows": 9}, (9, None, None), []),
+        (({"status": "completed", "total": 9, "rejected": 2},), {}, (9, 7, 2), ["with rejected rows"]),
+        (({"status": "completed", "accepted": 7},), {"rows": 9}, (9, 7, 2), ["with rejected rows"]),
+        (({"status": "completed", "accepted": 0},), {"rows": 9}, (9, 0, 9), []),
+        (({"status": "completed", "rejected": 2}, {"status": "failed"}), {"rows": 9}, (9, 7, 2), ["contradicted"]),
+        (({"status": "completed"}, {"status": "queued"}, ""), {}, (None, None, None), []),
+    ],
+)
+def test_a_line_says_what_became_of_the_rows_and_what_does_not_fit_together(
+    store: UploadStore,
+    settings: Settings,
+    submit: Callable[..., str],
+    payloads: tuple[Any, ...],
+    fields: dict[str, Any],
+    numbers: tuple[int | None, int | None, int | None],
+    remarks: list[str],
+) -> None:
+    overview = Overview.of(store.read(submit(0, *payloads, **fields, account_name="retail")), settings.statuses)
+    assert (overview.rows, overview.accepted, overview.rejected) == numbers
+    assert overview.remarks == remarks
+    assert overview.account == "retail"
+
+
+def test_a_wait_that_goes_on_is_counted_until_now(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    overview = Overview.of(store.read(submit(0)), settings.statuses)
+    assert overview.ended_at is None
+    assert overview.seconds == pytest.approx((datetime.now(UTC) - BEGAN).total_seconds(), abs=60)
+
+
+def test_the_time_line_tells_what_happened_in_order(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    key = submit(0, {"status": "processing"}, {"status": "completed"}, {"status": "completed", "again": 1})
+    store.handed_over(key, Handover(at=BEGAN + timedelta(hours=1), reason="handed over", task=task()))
+    happened = events(store.read(key), settings.statuses)
+    assert [event.what for event in happened] == [
+        "record written, request about to be sent",
+        "Smartech accepted it as r0",
+        "ping-back: in progress",
+        "ping-back: completed",
+        "ping-back: completed",
+        "completed",
+        "the submitting task did its part",
+    ]
+    assert [event.payload for event in happened if event.is_pingback][1] == {"status": "completed"}
+    assert [event.at for event in happened] == sorted(event.at for event in happened)

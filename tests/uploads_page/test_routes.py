@@ -1,0 +1,430 @@
+"""What this provider shows in Airflow's UI, in a real browser, and in an Airflow that is served below a path prefix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
+from playwright.sync_api import TimeoutError as BrowserTimeout
+
+from airflow_provider_smartech.config.upload_store import open_upload_store
+from airflow_provider_smartech.sandbox import SandboxServer
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBack, Record, TaskTry
+from airflow_provider_smartech.uploads_page import access
+from airflow_provider_smartech.uploads_page.app import create_app
+from tests.conftest import API_KEY
+from tests.support.browser import chromium
+from tests.support.file_server import FileServer
+from tests.support.odd_uploads import HOSTILE, keep_odd_ones
+from tests.support.servers import AppServer
+from tests.support.standalone_airflow import Airflow
+
+pytestmark = pytest.mark.airflow
+
+ROOT = Path(__file__).parents[2]
+DAGS = Path(__file__).parents[1] / "dags"
+# Where pictures for the documentation are put, if they are wanted.
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+STATES = ("completed", "failed", "unrecognised", "in progress", "accepted", "outcome unknown", "not accepted")
+PANEL = "https://panel.example.com/"
+
+
+def fill(store: UploadStore) -> None:
+    """Keep two months of uploads: all states, three lists, and one upload whose every text is hostile."""
+    now = datetime.now(UTC)
+    for number in range(80):
+        at = now - timedelta(hours=18 * number, minutes=7 * number % 50)
+        state = STATES[number] if number < len(STATES) else STATES[number % 11 == 0]
+        random = hashlib.sha256(str(number).encode()).hexdigest()
+        key = f"{at:%Y%m%dT%H%M%S}-{random[:40]}"
+        names = [("nightly_contacts", "sync"), ("churn_scores", "upload"), ("loyalty_points", "sync")]
+        dag_id, task_id = names[number % 3]
+        run_id = f"scheduled__{at:%Y-%m-%dT02:00:00+00:00}"
+        task = TaskTry(dag_id=dag_id, run_id=run_id, task_id=task_id, try_number=1, max_tries=2)
+        folder = "https://my-company-staging.s3.ap-south-1.amazonaws.com/contacts"
+        fields: dict[str, Any] = {"listid": 33 + number % 3, "idc": "in", "rows": 100_000 - 777 * number}
+        store.create(
+            Record(
+                key=key,
+                at=at,
+                path=f"{folder}/{random[:32]}/contacts-00001.csv",
+                smartech_conn_id="smartech_default",
+                tracked=True,
+                task=task,
+                **fields,
+            )
+        )
+        outcome = {"not accepted": "not accepted", "outcome unknown": "unknown"}.get(state, "accepted")
+        requestid = random[32:] if outcome == "accepted" else None
+        answer = {"at": at + timedelta(seconds=1), "outcome": outcome, "requestid": requestid}
+        store.answered(key, Answer.model_validate(answer))
+        said = {"completed": "completed", "failed": "failed", "unrecognised": "hibernating", "in progress": "started"}
+        if state in said:
+            pinged = at + timedelta(minutes=11 + number * 37 % 50)
+            payload = {"status": said[state], "total": fields["rows"], "accepted": fields["rows"] - 12}
+            store.add_pingback(key, PingBack(at=pinged, payload=payload))
+    keep_odd_ones(store, now)
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    home = tmp_path_factory.mktemp("airflow") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        # Hundreds of files need no safety from a power cut.
+        patch.setattr("os.fsync", lambda descriptor: None)
+        fill(open_upload_store(f"file://{home}/smartech"))
+    with FileServer(ROOT / "example_dags") as files, SandboxServer(api_key=API_KEY) as sandbox:
+        connection = {"conn_type": "smartech", "password": API_KEY, "host": sandbox.api_url}
+        settings = {
+            "AIRFLOW_CONN_SMARTECH_DEFAULT": json.dumps({**connection, "extra": {"idc": "in", "panel_url": PANEL}}),
+            "AIRFLOW_VAR_SIGNED_CSV": f"{files.url}/smartech_warehouse_sync.sql?X-Amz-Signature=s1gnature",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "file", "log_file_path": str(home / "lineage.json")}
+            ),
+            "MANY": "2",
+        }
+        airflow = Airflow(home, DAGS, settings, prefix="/team/airflow")
+        try:
+            airflow.start(("two_steps",))
+            yield airflow
+        finally:
+            airflow.stop()
+
+
+def log_in(airflow: Airflow, page: Page) -> None:
+    user, password = airflow.login()
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", password)
+    page.keyboard.press("Enter")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def cookies(airflow: Airflow, browser: Browser) -> Any:
+    """What the browser holds after a login that began at the uploads page."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{airflow.url}/smartech-uploads/?state=failed")
+        assert "/auth/login" in page.url
+        log_in(airflow, page)
+        expect(page.get_by_role("heading", name="Smartech uploads")).to_be_visible()
+        assert page.url == f"{airflow.url}/smartech-uploads/?state=failed"
+        return context.cookies()
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def page(browser: Browser, cookies: Any) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        context.add_cookies(cookies)
+        page = context.new_page()
+        failures: list[str] = []
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        yield page
+        assert failures == []
+
+
+@pytest.fixture
+def frame(airflow: Airflow, page: Page) -> FrameLocator:
+    """The page in its place in Airflow's UI."""
+    page.goto(f"{airflow.url}/plugin/smartech-uploads")
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="Smartech uploads")).to_be_visible()
+    return frame
+
+
+def picture(shown: Page | Locator, name: str) -> None:
+    if SCREENSHOTS:
+        shown.screenshot(path=f"{SCREENSHOTS}/{name}.png")
+
+
+def rows(frame: FrameLocator) -> Any:
+    return frame.locator("tbody tr")
+
+
+def test_airflow_s_menu_leads_to_the_newest_uploads(airflow: Airflow, page: Page) -> None:
+    page.goto(airflow.url)
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Smartech uploads").click()
+    frame = page.frame_locator("iframe")
+    expect(rows(frame)).to_have_count(25)
+    submitted = rows(frame).locator("time").all_inner_texts()
+    assert submitted == sorted(submitted, reverse=True)
+    expect(rows(frame).filter(has_text="100,000")).to_contain_text("33 India")
+    frame.locator("img.chart").evaluate("image => image.decode()")
+    assert frame.locator("img.chart").evaluate("image => image.naturalWidth") == 720
+
+
+def test_it_is_cut_down_by_a_filter(frame: FrameLocator) -> None:
+    frame.get_by_label("State").select_option("failed")
+    frame.get_by_label("DAG").fill("churn_scores")
+    frame.get_by_role("button", name="Filter").click()
+    expect(rows(frame).first).to_contain_text("churn_scores.upload")
+    assert set(rows(frame).locator(".state").all_inner_texts()) == {"failed"}
+    assert all("churn_scores" in text for text in rows(frame).all_inner_texts())
+    expect(frame.get_by_label("DAG")).to_have_value("churn_scores")
+    frame.get_by_label("List", exact=True).fill("no number")
+    frame.get_by_role("button", name="Filter").click()
+    expect(frame.get_by_text("No upload is like that.")).to_be_visible()
+
+
+def test_older_ones_are_pages_away(frame: FrameLocator) -> None:
+    seen = rows(frame).locator(".id").all_inner_texts()
+    newest = seen[0]
+    for _ in range(3):
+        frame.get_by_role("link", name="Older").click()
+        expect(rows(frame).locator(".id").first).not_to_have_text(seen[-25])
+        seen += rows(frame).locator(".id").all_inner_texts()
+    assert len(seen) == len(set(seen)) >= 81
+    assert frame.get_by_role("link", name="Older").count() == 0
+    frame.get_by_role("link", name="Newest").click()
+    expect(rows(frame).locator(".id").first).to_have_text(newest)
+
+
+def test_an_upload_has_a_page_with_its_time_line_from_which_a_link_leads_to_its_task(
+    page: Page, frame: FrameLocator
+) -> None:
+    completed = rows(frame).filter(has=frame.get_by_text("completed", exact=True)).first
+    task = completed.locator("td").nth(8).inner_text()
+    completed.locator(".id").click()
+    expect(frame.locator(".timeline li")).to_have_count(4)
+    told = frame.locator(".timeline li").all_inner_texts()
+    words = ["record written", "Smartech accepted it as", "ping-back: completed", "completed"]
+    assert all(word in text for word, text in zip(words, told, strict=True))
+    expect(frame.locator("pre")).to_contain_text('"accepted": ')
+    picture(page, "upload")
+    frame.get_by_role("link", name=task).click()
+    dag_id, _, task_id = task.partition(".")
+    page.wait_for_url(f"**/team/airflow/dags/{dag_id}/runs/scheduled__*/tasks/{task_id}")
+
+
+def test_nothing_in_a_payload_or_a_name_is_taken_for_html(page: Page, frame: FrameLocator) -> None:
+    frame.get_by_label("File or requestid").fill(HOSTILE)
+    frame.get_by_role("button", name="Filter").click()
+    expect(rows(frame)).to_have_count(1)
+    expect(frame.get_by_label("File or requestid")).to_have_value(HOSTILE)
+    for text in (f"{HOSTILE}.{HOSTILE}[3]", f"request {HOSTILE}"):
+        expect(frame.get_by_role("link", name=text, exact=True)).to_be_visible()
+    rows(frame).locator(".id").click()
+    expect(frame.locator("pre")).to_contain_text(json.dumps(HOSTILE, ensure_ascii=False))
+    assert frame.locator("img").count() == 0
+    assert all(inner.evaluate("window.hacked") is None for inner in page.frames)
+
+
+CONTRASTS = """() => {
+  const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const numbers = color => color.match(/[\\d.]+/g).map(Number);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const color = numbers(getComputedStyle(element).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+  };
+  const isText = node => node.nodeType === 3 && node.data.trim();
+  return [...document.querySelectorAll("body *")].filter(e => [...e.childNodes].some(isText))
+    .filter(e => !["SCRIPT", "OPTION"].includes(e.tagName))
+    .map(e => [light(numbers(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a))
+    .map(([a, b]) => (a + .05) / (b + .05));
+}"""
+
+
+def test_every_text_can_be_read_in_the_theme_that_airflow_has(airflow: Airflow, page: Page, theme: str) -> None:
+    page.add_init_script(f"localStorage.theme = '{theme}'")
+    page.goto(f"{airflow.url}/plugin/smartech-uploads")
+    frame = page.frame_locator("iframe")
+    expect(rows(frame)).to_have_count(25)
+    expect(frame.locator("html")).to_have_css(
+        "background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 20, 24)"}[theme]
+    )
+    contrasts = frame.locator("html").evaluate(f"element => ({CONTRASTS})()")
+    assert len(contrasts) > 100
+    # WCAG's level AA.
+    assert min(contrasts) > 4.5
+    picture(page, {"light": "uploads", "dark": "uploads-dark"}[theme])
+
+
+def test_without_a_login_there_is_nothing_to_see(airflow: Airflow) -> None:
+    key = next(open_upload_store(f"file://{airflow.home}/smartech").keys())
+    with httpx.Client(trust_env=False) as anybody:
+        paths = ["", key, "chart.svg", f"task/{'a' * 40}", f"requestid?requestid={key}", "no/such"]
+        answers = [anybody.get(f"{airflow.url}/smartech-uploads/{path}") for path in paths]
+        forged = {"Authorization": "Bearer forged", "Cookie": "_token=forged"}
+        answers += [anybody.get(f"{airflow.url}/smartech-uploads/", headers=forged)]
+    for answer in answers[:5]:
+        assert (answer.status_code, answer.content) == (303, b"")
+        assert answer.headers["location"].startswith(
+            "/team/airflow/api/v2/auth/login?next=%2Fteam%2Fairflow%2Fsmartech-"
+        )
+    assert [answer.status_code for answer in answers[5:]] == [404, 403]
+    assert all("Upload" not in answer.text for answer in answers)
+
+
+def test_the_links_of_a_task_lead_to_its_upload_and_to_the_panel(airflow: Airflow, page: Page) -> None:
+    run_id = airflow.trigger("two_steps", {"faults": ""})
+    airflow.finish("two_steps", run_id)
+    requestid = airflow.xcom("two_steps", run_id, "upload")
+
+    def links(task_id: str) -> dict[str, str]:
+        found = airflow.get(f"/dags/two_steps/dagRuns/{run_id}/taskInstances/{task_id}/links")["extra_links"]
+        return dict(found)
+
+    assert links("upload")["Smartech panel"] == PANEL
+    for task_id in ("upload", "wait"):
+        # As one who has yet to log in.
+        page.context.clear_cookies()
+        page.goto(links(task_id)["Smartech upload"])
+        log_in(airflow, page)
+        page.wait_for_url("**/team/airflow/smartech-uploads/20*")
+        expect(page.get_by_role("heading", level=1)).to_contain_text(requestid)
+    # What the sandbox says of a file that is no CSV, by a callback below the prefix.
+    expect(page.locator(".timeline")).to_contain_text("ping-back: ")
+
+
+def test_openlineage_is_told_of_the_file_and_the_list_and_of_no_secret(airflow: Airflow) -> None:
+    run_id = airflow.trigger("two_steps", {"faults": ""})
+    airflow.finish("two_steps", run_id)
+
+    def told() -> list[dict[str, Any]]:
+        events = [json.loads(file.read_text("utf-8")) for file in airflow.home.glob("lineage.json*")]
+        named = [event for event in events if event["job"]["name"] == "two_steps.upload"]
+        return [event for event in named if event["eventType"] == "COMPLETE"]
+
+    airflow.wait(lambda: bool(told()), "the lineage is told")
+    ((source,), (target,)) = told()[-1]["inputs"], told()[-1]["outputs"]
+    assert (source["namespace"][:17], source["name"]) == ("http://127.0.0.1:", "smartech_warehouse_sync.sql")
+    assert (target["namespace"], target["name"]) == ("smartech://in", "33")
+    written = "".join(file.read_text("utf-8") for file in airflow.home.glob("lineage.json*"))
+    assert "s1gnature" not in written
+    assert API_KEY not in written
+
+
+def choose(box: Locator, option: Locator) -> None:
+    """Open a drop-down and take an option; what shows the choice lies above the field that takes the click."""
+    for _ in range(5):
+        # While the form unfolds, a click may miss.
+        box.click(force=True)
+        try:
+            return option.click(timeout=3000)
+        except BrowserTimeout:
+            continue
+    raise AssertionError("the drop-down does not open")
+
+
+def test_the_form_of_a_connection_has_what_smartech_needs_and_nothing_else(airflow: Airflow, page: Page) -> None:
+    page.goto(f"{airflow.url}/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    # What shows the choice lies above the field that takes it.
+    form.get_by_role("combobox").first.click(force=True)
+    page.keyboard.type("Netcore Smartech")
+    page.keyboard.press("Enter")
+    form.get_by_label("Connection ID").fill("smartech_test")
+    for label in ("Base URL", "API key"):
+        expect(form.get_by_text(label, exact=True)).to_be_visible()
+    for label in ("Login", "Port", "Schema"):
+        expect(form.get_by_text(label, exact=True)).to_have_count(0)
+    expect(form.locator("input[name=host]")).to_have_attribute("placeholder", re.compile("^empty, unless"))
+    expect(form.locator("input[name=password]")).to_have_attribute("type", "password")
+    picture(form, "connection")
+    form.locator("input[name=password]").fill(API_KEY)
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    for label in ("IDC", "Default list", "Default notify e-mail", "Panel URL"):
+        expect(form.get_by_text(label, exact=True)).to_be_visible()
+    expect(form.get_by_text("Smartech's data centre that holds your account")).to_be_visible()
+    picture(form, "connection-extras")
+    choose(form.get_by_role("combobox").nth(1), page.get_by_role("option", name=re.compile("^(India|in)$")))
+    form.get_by_role("button", name="Save").click()
+    expect(form).to_have_count(0)
+    kept = airflow.get("/connections/smartech_test")
+    assert (kept["conn_type"], json.loads(kept["extra"])["idc"]) == ("smartech", "in")
+    assert API_KEY not in json.dumps(kept)
+
+
+def test_addresses_that_the_page_does_not_give_are_errors_and_not_a_breakdown(airflow: Airflow, page: Page) -> None:
+    statuses = {
+        "?before=../x": 422,
+        "task/x": 422,
+        "task/a/b": 404,
+        "20260101T000000-" + "0" * 40: 404,
+        "requestid?requestid=unknown": 404,
+        "..%2f..%2fetc": 404,
+        "?text=" + "x" * 251: 422,
+        "?listid=99999999999999999999": 200,
+        "?state=nonsense&dag_id=%00": 200,
+    }
+    for path, status in statuses.items():
+        answer = page.goto(f"{airflow.url}/smartech-uploads/{path}")
+        assert answer
+        assert (path, answer.status) == (path, status)
+
+
+def test_all_uploads_of_a_task_are_listed_a_damaged_one_included(store: UploadStore) -> None:
+    task = TaskTry(dag_id="d", run_id="r", task_id="t", try_number=1, max_tries=2)
+    keys = [f"2026010{number}T000000-{number:040x}" for number in range(1, 4)]
+    for number, key in enumerate(keys):
+        fields = {"task": task.for_part(number), "path": f"https://x.example.com/{number}.csv"}
+        store.create(Record.model_validate({"key": key, "smartech_conn_id": "c", "tracked": True, **fields}))
+    (Path(store.shown_url.removeprefix("file://")) / "uploads" / keys[1][:8] / keys[1] / "record.json").write_text("{")
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        shown = httpx.get(f"{server.url}/task/{task.instance()}").text
+    assert [key in shown for key in keys] == [True, True, True]
+    assert "unreadable" in shown
+
+
+def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_rows(store: UploadStore) -> None:
+    payload: Any = {"status": "completed", "total": 1200, "accepted": 1000, "rejected": 200}
+    for number, name in enumerate(("retail", "travel")):
+        key = f"2026010{number + 1}T000000-{number:040x}"
+        fields: dict[str, Any] = {"path": f"https://x.example.com/{name}.csv", "account_name": name, "listid": 33}
+        fields |= {"account": name, "idc": "in"}
+        store.create(Record.model_validate({"key": key, "smartech_conn_id": "c", "tracked": True, **fields}))
+        store.answered(key, Answer(outcome="accepted", requestid="r1"))
+        store.add_pingback(key, PingBack(payload=payload))
+    store.concluded(key, Conclusion(pingbacks=tuple(one.name for one in store.read(key).pingbacks)))
+    store.add_pingback(key, PingBack(payload={"status": "failed"}))
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        found = httpx.get(f"{server.url}/requestid?requestid=r1").text
+        one = httpx.get(f"{server.url}/{key}").text
+    retail, travel = [row for row in found.split("<tr>") if ".csv" in row]
+    if "retail" not in retail:
+        retail, travel = travel, retail
+    for row, name in ((retail, "retail"), (travel, "travel")):
+        assert f"India, {name}" in row
+        assert re.findall(r'<td class="number">([^<]*)', row)[:3] == ["1,200", "1,000", "200"]
+        assert "with rejected rows" in row
+    assert "contradicted" not in retail
+    for shown in (travel, one):
+        assert "contradicted" in shown
+    assert "completed: 1,000 accepted, 200 rejected of 1,200 rows; its ping-backs contradict each other" in one
+
+
+def test_an_empty_store_says_that_uploads_will_show(store: UploadStore) -> None:
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        assert "No uploads yet." in httpx.get(server.url).text
+        assert httpx.get(f"{server.url}/chart.svg").text.count("<rect") == 0
