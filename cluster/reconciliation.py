@@ -41,7 +41,7 @@ class Reconciliation:
         if len(self.taken) > len(self.uploads):
             yield f"{len(self.taken)} uploads were taken, but only {len(self.uploads)} are recorded"
         if stray > sum(self._answer(upload) in UNKNOWN for upload in open_records):
-            yield f"{stray} uploads were taken of which no record tells"
+            yield f"{stray} uploads were taken but not recorded"
         for upload in self.uploads:
             if upload.answer and upload.answer.outcome == "accepted" and not self._taken(upload):
                 yield f"{upload.requestid} is recorded as accepted, and was not taken"
@@ -56,7 +56,7 @@ class Reconciliation:
         doubtful = [upload for upload in self.uploads[:-1] if not self._surely_failed(upload)]
         for upload in doubtful:
             if self._answer(upload) is State.ACCEPTED and not upload.handovers:
-                yield f"{upload.requestid} was accepted, nobody stopped waiting for it, and it was sent again"
+                yield f"{upload.requestid} was accepted, no task stopped waiting for it, and it was sent again"
         if len(doubtful) > self.log.count(WARNING):
             yield f"{len(doubtful)} doubtful uploads were sent again, {self.log.count(WARNING)} with a warning"
 

@@ -63,4 +63,4 @@ def test_worker_triggerer_and_receiver_share_a_store_on_s3(airflow: Airflow, mot
     assert (summary["requestid"], summary["state"]) == (sandbox.state.uploads()[0]["requestid"], "completed")
     log = airflow.log.read_text("utf-8", "replace")
     assert API_KEY not in log
-    assert "The waiting goes on" not in log, "the triggerer did not reach the store"
+    assert "Still waiting" not in log, "the triggerer did not reach the store"

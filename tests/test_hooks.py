@@ -79,7 +79,7 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
     assert works
     assert message == (
         "127.0.0.1 was reached and did not refuse the API key (HTTP 400, result 'path is required'). "
-        "The request named no file."
+        "The request had no file."
     )
     connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
     works, message = SmartechHook().test_connection()
@@ -97,16 +97,16 @@ def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refuse
         (
             http("401 Unauthorized", b"<html>proxy</html>"),
             False,
-            "does not tell whether the API key is right (HTTP 401)",
+            "does not show whether the API key is right (HTTP 401)",
         ),
-        (http("200 OK", b'{"result": "path missing; apikey ok"}'), False, "does not tell whether"),
-        (http("200 OK", b'{"result": "Unauthorized"}'), False, "does not tell whether"),
-        (http("200 OK", b'{"result": "Error: missing key"}'), False, "does not tell whether"),
-        (http("404 Not Found", b'{"result": "no such page"}'), False, "does not tell whether"),
-        (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "does not tell whether"),
-        (http("500 Oh", b'{"result": "Success"}'), False, "does not tell whether"),
-        (http("200 OK", b"<html>welcome</html>"), False, "does not tell whether the API key is right (HTTP 200)"),
-        (b"", False, "was asked, but no answer came"),
+        (http("200 OK", b'{"result": "path missing; apikey ok"}'), False, "does not show whether"),
+        (http("200 OK", b'{"result": "Unauthorized"}'), False, "does not show whether"),
+        (http("200 OK", b'{"result": "Error: missing key"}'), False, "does not show whether"),
+        (http("404 Not Found", b'{"result": "no such page"}'), False, "does not show whether"),
+        (http("429 Too Many Requests", b'{"result": "slowly"}'), False, "does not show whether"),
+        (http("500 Oh", b'{"result": "Success"}'), False, "does not show whether"),
+        (http("200 OK", b"<html>welcome</html>"), False, "does not show whether the API key is right (HTTP 200)"),
+        (b"", False, "did not answer"),
     ],
 )
 def test_the_test_of_a_connection_says_what_it_saw(
@@ -126,7 +126,7 @@ def test_the_test_of_a_connection_says_that_smartech_was_not_reached_or_what_is_
     connection(host="http://127.0.0.1:1/apiv2")
     assert SmartechHook().test_connection() == (
         False,
-        "No connection to 127.0.0.1 came about (ConnectionError); nothing was sent. Check host and network",
+        "Could not connect to 127.0.0.1 (ConnectionError); nothing was sent. Check host and network",
     )
     connection(password=None)
     assert SmartechHook().test_connection()[0] is False

@@ -63,7 +63,7 @@ def test_what_may_happen_balances(state: str, uploads: list[Upload], found: list
         (None, [upload("a")], [taken("a")], "", "has not ended"),
         ("running", [upload("a")], [taken("a")], "", "has not ended"),
         ("failed", [], [taken("a")], "", "only 0 are recorded"),
-        ("failed", [upload("b")], [taken("a")], "", "of which no record tells"),
+        ("failed", [upload("b")], [taken("a")], "", "but not recorded"),
         ("failed", [upload("a")], [], "", "was not taken"),
         ("success", [upload("a")], [taken("a")], "", "green, but its uploads are"),
         ("success", [upload("a", "completed")], [taken("a", accepted=0)], "", "has not loaded"),
@@ -81,7 +81,7 @@ def test_what_may_happen_balances(state: str, uploads: list[Upload], found: list
             [upload("a"), upload("b", "completed")],
             [taken("a"), taken("b")],
             WARNING,
-            "nobody stopped waiting",
+            "no task stopped waiting",
         ),
         (
             "success",

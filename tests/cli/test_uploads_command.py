@@ -98,7 +98,7 @@ def test_one_upload_is_shown_with_what_happened_to_it(capsys: pytest.CaptureFixt
     (shown,) = json.loads(capsys.readouterr().out)
     assert shown["path"] == "https://x.example.com/33.csv"
     whats = [event["what"] for event in shown["events"]]
-    assert whats[-2:] == ["ping-back: completed", "completed: its ping-back named no numbers of rows"]
+    assert whats[-2:] == ["ping-back: completed", "completed: its ping-back has no row counts"]
     assert shown["events"][-2]["payload"] == {"status": "completed", "total": "7"}
     called("show", "request-33")
     assert "Smartech accepted it as request-33" in capsys.readouterr().out

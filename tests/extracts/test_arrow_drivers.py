@@ -34,7 +34,7 @@ def test_duckdb_is_read_by_arrow_with_bound_parameters_and_all_its_types() -> No
 
 @pytest.mark.parametrize("kind", ["UHUGEINT", "TIME WITH TIME ZONE"])
 def test_a_type_that_duckdb_gives_wrongly_is_refused(kind: str) -> None:
-    with pytest.raises(ContactsRefused, match=rf"'odd' holds values of type {kind}, .*cast it to text"):
+    with pytest.raises(ContactsRefused, match=rf"'odd' has the type {kind}, .*cast it to text"):
         through(AnyHook(duckdb.connect), f"SELECT 1 AS id, NULL::{kind} AS odd")
 
 

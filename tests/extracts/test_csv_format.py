@@ -225,7 +225,7 @@ def test_what_is_written_is_read_back_by_a_csv_reader(rows: list[list[str]]) -> 
 
 
 def test_half_a_character_is_refused_by_the_name_of_its_column() -> None:
-    with pytest.raises(ContactsRefused, match=r"column 'b' holds text that is not valid Unicode") as caught:
+    with pytest.raises(ContactsRefused, match=r"column 'b' has text that is not valid Unicode") as caught:
         csv_format.lines([("x", "secret\ud800")], ["a", "b"])
     assert "secret" not in f"{caught.value}{caught.value.__context__}{caught.value.__cause__}"
 
@@ -250,11 +250,11 @@ def test_python_values_of_mixed_and_derived_types_have_texts() -> None:
     east = datetime(2026, 1, 1, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert list(csv_format.column([east], "x")) == ["2026-01-01 00:00:00+00"]
     assert list(csv_format.column([time(1, 2, 3, tzinfo=UTC), east.timetz()], "x")) == ["01:02:03+00", "05:30:00+05:30"]
-    with pytest.raises(ContactsRefused, match="'spell' holds values of type timedelta"):
+    with pytest.raises(ContactsRefused, match="'spell' has the type timedelta"):
         csv_format.column([timedelta(1)], "spell")
 
 
 def test_a_time_that_has_no_moment_in_utc_is_refused() -> None:
     late = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
-    with pytest.raises(ContactsRefused, match=r"'odd' holds a date or time outside"):
+    with pytest.raises(ContactsRefused, match=r"'odd' has a date or time outside"):
         csv_format.lines([(late,)], ["odd"])

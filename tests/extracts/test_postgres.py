@@ -53,7 +53,7 @@ def test_lines_of_copy_are_told_however_the_stream_is_cut(
 def test_a_stream_of_copy_that_is_not_whole_is_an_error(cut: slice) -> None:
     lines = postgres_way._Lines(Collected())
     lines.write(f"{lines.kept},a\n{lines.kept},b\n".encode()[cut])
-    with pytest.raises(ContactsQueryFailed, match="no whole COPY"):
+    with pytest.raises(ContactsQueryFailed, match="an incomplete COPY"):
         lines.close()
 
 

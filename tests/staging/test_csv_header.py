@@ -36,8 +36,8 @@ pytestmark = pytest.mark.usefixtures("receiver", "csv_in_s3")
         (b"email,NAME\n", "none of the 2 columns is named 'EMAIL'"),
         ("EMAIL,STRAßE\n".encode("latin-1"), "name of column 2 is not valid UTF-8"),
         (b"\nEMAIL,NAME\n", "first line is blank"),
-        (b'EMAIL,"NAME\n' + b"x" * 100_000, "no header row ends"),
-        (b"EMAIL," + b"x" * 100_000, "no header row ends"),
+        (b'EMAIL,"NAME\n' + b"x" * 100_000, "the header row does not end"),
+        (b"EMAIL," + b"x" * 100_000, "the header row does not end"),
     ],
 )
 def test_an_object_that_is_no_csv_of_contacts_is_refused_before_anything_is_sent(

@@ -56,7 +56,7 @@ class TestKeysAndEmptiness:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
-            ({"columns": {"mail": "EMAIL"}}, "columns renames 'mail', but the query gives EMAIL, name"),
+            ({"columns": {"mail": "EMAIL"}}, "columns renames 'mail', but the query returns EMAIL, name"),
             ({"columns": {"EMAIL": "name"}}, "columns 1 and 2 have the same name"),
             ({"columns": {"EMAIL": " "}}, "column 1 has no name"),
             ({"primary_key": "email"}, "none of the 2 columns is named 'email'"),

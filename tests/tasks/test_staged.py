@@ -58,7 +58,7 @@ def test_a_retry_asks_again_when_staged_files_are_gone_that_it_needs(
     for key in keys(s3, bucket)[:lost]:
         s3.delete_object(Bucket=bucket, Key=key)
     assert run(task, FakeTaskInstance(try_number=2))["rows"] == 10
-    assert "asking the database again" in caplog.text
+    assert "running the query again" in caplog.text
     assert len(submitted(sandbox)) == 3
 
 

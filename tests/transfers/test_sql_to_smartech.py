@@ -223,7 +223,7 @@ class TestRefusals:
             from_sql(**{"bucket": "bucket", **wrong})
 
     def test_a_connection_that_is_no_database_is_refused(self, sandbox: SandboxServer, bucket: str) -> None:
-        with pytest.raises(SmartechConfigurationError, match="'aws', which is no database"):
+        with pytest.raises(SmartechConfigurationError, match="'aws', which is not a database"):
             run(from_sql(bucket, conn_id="aws_default"))
 
 

@@ -90,7 +90,7 @@ def test_the_time_line_tells_what_happened_in_order(
         "ping-back: completed",
         "ping-back: completed",
         "completed",
-        "the submitting task did its part",
+        "the submitting task handed over the requestid",
     ]
     assert [event.payload for event in happened if event.is_pingback][1] == {"status": "completed"}
     assert [event.at for event in happened] == sorted(event.at for event in happened)

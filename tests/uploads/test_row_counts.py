@@ -180,8 +180,8 @@ def test_what_is_no_limit_is_an_error(wrong: Any) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (Rows(), "its ping-back named no numbers of rows"),
-        (Rows(total=10), "its ping-back named no numbers of rows"),
+        (Rows(), "its ping-back has no row counts"),
+        (Rows(total=10), "its ping-back has no row counts"),
         (Rows(total=1200, accepted=1000, rejected=200), "1,000 accepted, 200 rejected of 1,200 rows"),
         (Rows(rejected=2), "2 rejected rows"),
     ],

@@ -184,7 +184,7 @@ def test_it_is_cut_down_by_a_filter(frame: FrameLocator) -> None:
     expect(frame.get_by_label("DAG")).to_have_value("churn_scores")
     frame.get_by_label("List", exact=True).fill("no number")
     frame.get_by_role("button", name="Filter").click()
-    expect(frame.get_by_text("No upload is like that.")).to_be_visible()
+    expect(frame.get_by_text("No upload matches.")).to_be_visible()
 
 
 def test_older_ones_are_pages_away(frame: FrameLocator) -> None:
