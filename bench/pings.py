@@ -1,4 +1,4 @@
-"""The fourth part of ``make bench``: ping-backs per second, compared with a bare route with the same writes; and junk."""
+"""Part of ``make bench``: ping-backs per second, compared with a bare route with the same writes; and junk."""
 
 from __future__ import annotations
 

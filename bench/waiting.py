@@ -204,7 +204,7 @@ def _report(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores. Triggers in one process and "
         f"on one event loop, as in a triggerer, with a poll interval of {INTERVAL:.0f} s, when all have "
-        "checked once. For comparison, triggers that each poll separately, like those of other providers. A request is for "
+        "checked once. For comparison, triggers that each poll separately, as in other providers. A request is for "
         "a file or for a listing. The lag is how late the event loop resumes; detection is the time from the stored "
         f"ping-back to the trigger's event, of {PINGBACKS} ping-backs."
     )
