@@ -26,7 +26,7 @@ def test_a_large_file_is_sent_in_parts_and_arrives_whole(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(staging_area, "REPORT", 0.0)
+    monkeypatch.setattr(staging_area, "LOG_INTERVAL_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "airflow_provider_smartech.staging.area"):
         result = run(from_sql(bucket, sql=MUCH.format(zero=0)))
     key = result["files"][0]["key"]
