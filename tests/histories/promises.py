@@ -104,7 +104,7 @@ def stay_as_they_were_acted_upon(history: History) -> None:
     """After somebody acted upon what was said, nothing that is said later changes what an upload is."""
     for sent in history.sent:
         upload = _read(history, sent)
-        if not upload.conclusions:
+        if not upload.conclusions and sent.acted is None:
             continue
         # Also where the process died right after it had kept that.
         sent.acted = sent.acted if sent.acted is not None else list(sent.pinged)
