@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.uploads.upload import Upload
 
 
+__all__ = ["SmartechBulkUploadSensor"]
+
+
 class SmartechBulkUploadSensor(BaseSensorOperator):
     """Waits until Smartech's ping-back says that an upload is complete, and returns a summary of it.
 

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 import traceback
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, SmartechNotReached
-from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.hooks import SmartechHook, purge_uploads
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Record
 from tests.conftest import API_KEY, SetConnection
 from tests.support.servers import answering, http
 
@@ -179,3 +182,14 @@ def test_no_error_and_no_log_record_holds_a_secret(
     for secret in (API_KEY, "s1gnature0123456789", "t0ken0123456789", email):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):
             assert form not in written
+
+
+def test_old_uploads_are_purged_from_a_task(store: UploadStore) -> None:
+    for days in (2, 40):
+        at = datetime.now(UTC) - timedelta(days=days)
+        key = f"{at:%Y%m%dT%H%M%S}-{'0' * 40}"
+        store.create(Record(key=key, at=at, path="https://x/1.csv", smartech_conn_id="c", tracked=True))
+    assert purge_uploads(older_than=timedelta(days=30)) == 1
+    assert len(list(store.keys())) == 1
+    with pytest.raises(ValueError, match="must be a day or more"):
+        purge_uploads(older_than=timedelta(hours=23))

@@ -39,14 +39,14 @@ def as_dotnet(text: str) -> str:
     return as_json(text, "<>&=?'+")
 
 
-DISGUISES = [lambda text: text, quote, quote_plus, json.dumps, as_go, as_dotnet]
+DISGUISES = [lambda text: text, quote, quote_plus, lambda text: json.dumps(text)[1:-1], as_go, as_dotnet]
 
 
 @given(before=st.text(), secret=secrets, after=st.text(), times=st.integers(0, 2), disguise=st.sampled_from(DISGUISES))
 def test_a_scrubbed_text_has_the_secret_in_no_encoding(
     before: str, secret: str, after: str, times: int, disguise: Any
 ) -> None:
-    shown = disguise(encoded(secret, times)).strip('"')
+    shown = disguise(encoded(secret, times))
     scrubbed = scrub(f"{before} {shown} {shown.lower()} {after}", [secret])
     assert secret not in scrubbed
     assert shown not in scrubbed
