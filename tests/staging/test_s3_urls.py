@@ -161,7 +161,7 @@ class TestCredentials:
     ) -> None:
         given(Credentials("key", "secret", "token"))
         run(from_s3(bucket))
-        assert "when they expire is not known" in caplog.text
+        assert "their expiry time is not known" in caplog.text
 
     @pytest.mark.usefixtures("sandbox")
     def test_without_credentials_no_link_can_be_signed(self, bucket: str, given: Any) -> None:
