@@ -31,7 +31,7 @@
     * also a SmartechRequestError, with Smartech's answer
     + also an UploadNotCompleted, with the ping-backs
 
-No message, attribute or chained exception holds the API key, a callback URL or the query of a signed link.
+No message, attribute or chained exception holds the API key, a callback URL or the query of a signed URL.
 """
 
 from __future__ import annotations

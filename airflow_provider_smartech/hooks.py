@@ -89,7 +89,7 @@ class SmartechHook(BaseHook):
         Based on Smartech's page "Add Bulk Contact". A request that could not be sent is tried again; a
         request that was sent is never sent again.
 
-        :param path: absolute http(s) URL of the CSV; Smartech fetches it later, so a signed link must stay valid
+        :param path: absolute http(s) URL of the CSV; Smartech fetches it later, so a signed URL must stay valid
             for hours.
         :param listid: number of the list to add the contacts to; the connection's ``listid`` by default.
         :param notifyemail: e-mail address that Smartech notifies at completion; the connection's ``notifyemail`` by

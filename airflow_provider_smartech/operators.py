@@ -294,7 +294,7 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
 
     The other parameters, the retries and the errors are those of ``SmartechBaseOperator``.
 
-    :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed link must stay valid for
+    :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed URL must stay valid for
         hours. Its query is never shown.
     """
 

@@ -23,7 +23,7 @@ for part in ("botocore.endpoint", "botocore.parsers"):
 
 UrlMode = Literal["presigned", "direct"]
 
-# The longest validity of a link with a version 4 signature.
+# The longest validity of a URL with a version 4 signature.
 LONGEST_VALIDITY = timedelta(days=7)
 HOUR_SECONDS = 3600
 
@@ -33,7 +33,7 @@ class S3Urls:
     """Makes URLs with one AWS connection.
 
     ``url_mode``: ``"presigned"`` signs them for ``validity``; ``"direct"`` returns the plain address of the object, for
-    a bucket whose policy allows Smartech's servers. A link signed with temporary credentials expires with them:
+    a bucket whose policy allows Smartech's servers. A URL signed with temporary credentials expires with them:
     ``minimum_validity`` is how long they must stay valid.
     """
 
@@ -47,7 +47,7 @@ class S3Urls:
             raise ValueError(f"url_mode must be 'presigned' or 'direct'; got {self.url_mode!r}")
         if not timedelta(0) < self.minimum_validity <= self.validity <= LONGEST_VALIDITY:
             raise ValueError(
-                "0 < url_minimum_validity <= url_validity <= 7 days must hold, because S3 signs links for 7 days at "
+                "0 < url_minimum_validity <= url_validity <= 7 days must hold, because S3 signs URLs for 7 days at "
                 f"most; got {self.minimum_validity} and {self.validity}"
             )
 
@@ -78,7 +78,7 @@ class S3Urls:
             seconds = int(self.validity.total_seconds())
             url = self._hook.generate_presigned_url("get_object", params=where, expires_in=seconds)
         if not url:
-            raise ContactsStorageError(f"s3://{bucket}/{key}", "no link could be signed")
+            raise ContactsStorageError(f"s3://{bucket}/{key}", "no URL could be signed")
         return SecretUrl(url)
 
     def _plain(self, bucket: str, key: str) -> SecretUrl:
@@ -100,13 +100,13 @@ class S3Urls:
         from botocore.config import Config
 
         hook = S3Hook(aws_conn_id=self.aws_conn_id)
-        # By default links have the old version 2 signature, and a host that does not work for all regions.
+        # By default URLs have the old version 2 signature, and a host that does not work for all regions.
         style = {} if hook.conn_config.get_service_endpoint_url("s3") else {"addressing_style": "virtual"}
         own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
         return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
 
     def check(self, bucket: str, key: str) -> None:
-        """Warn or fail if a link would expire early.
+        """Warn or fail if a URL would expire early.
 
         :raises SmartechConfigurationError: there are no credentials, or they expire too early.
         :raises ContactsStorageError: the credentials could not be fetched.
@@ -118,28 +118,28 @@ class S3Urls:
             token = credentials and credentials.get_frozen_credentials().token
         if credentials is None:
             raise SmartechConfigurationError(
-                f"The AWS connection {self.aws_conn_id!r} has no credentials to sign a link with."
+                f"The AWS connection {self.aws_conn_id!r} has no credentials to sign a URL with."
             )
         if token is None:
             return
         expires_within = getattr(credentials, "refresh_needed", None)
         if expires_within is None:
             log.warning(
-                "The credentials of AWS connection %r are temporary, and their expiry time is not known. The link to "
-                "the file expires with them: they must stay valid until Smartech has fetched the file.",
+                "The credentials of AWS connection %r are temporary, and their expiry time is not known. The URL "
+                "of the file expires with them: they must stay valid until Smartech has fetched the file.",
                 self.aws_conn_id,
             )
         elif expires_within(self.minimum_validity.total_seconds()):
             raise SmartechConfigurationError(
                 f"The credentials of AWS connection {self.aws_conn_id!r} are temporary and expire within "
-                f"{self.minimum_validity}, and the link to the file expires with them. Use credentials that are valid "
+                f"{self.minimum_validity}, and the URL of the file expires with them. Use credentials that are valid "
                 "for longer, url_mode='direct', or a smaller url_minimum_validity."
             )
         elif expires_within(self.validity.total_seconds()):
             hours = next(hour for hour in range(1, 24 * 7 + 1) if expires_within(hour * HOUR_SECONDS))
             log.warning(
-                "The credentials of AWS connection %r are temporary and expire in less than %s hour(s). The link to "
-                "the file expires with them, not after %s: Smartech must fetch it before that.",
+                "The credentials of AWS connection %r are temporary and expire in less than %s hour(s). The URL "
+                "of the file expires with them, not after %s: Smartech must fetch it before that.",
                 self.aws_conn_id,
                 hours,
                 self.validity,

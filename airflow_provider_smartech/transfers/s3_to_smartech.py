@@ -30,17 +30,17 @@ class S3ToSmartechOperator(S3BaseOperator):
     :param s3_bucket: name of the bucket.
     :param s3_key: key of the object.
     :param primary_key: column that the header must have, such as ``EMAIL``.
-    :param aws_conn_id: AWS connection that reads the object and signs the link.
-    :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
+    :param aws_conn_id: AWS connection that reads the object and signs the URL.
+    :param url_mode: ``"presigned"`` gives Smartech a signed URL; ``"direct"`` the plain https address, for a bucket
         whose policy allows Smartech's servers.
-    :param url_validity: how long a signed link is valid, in seconds or as a timedelta, 7 days at most: Smartech
+    :param url_validity: how long a signed URL is valid, in seconds or as a timedelta, 7 days at most: Smartech
         fetches the file some time after its answer.
-    :param url_minimum_validity: if the AWS credentials are temporary, a link expires with them; it is an error if
+    :param url_minimum_validity: if the AWS credentials are temporary, a URL expires with them; it is an error if
         they expire within this time.
 
     :raises ContactsRefused: the object does not exist, or is not a CSV that Smartech can load.
     :raises ContactsStorageError: an S3 request for the object failed.
-    :raises SmartechConfigurationError: the AWS credentials cannot sign a link that is valid long enough.
+    :raises SmartechConfigurationError: the AWS credentials cannot sign a URL that is valid long enough.
     """
 
     template_fields: Sequence[str] = ("s3_key", "primary_key", *S3BaseOperator.template_fields)

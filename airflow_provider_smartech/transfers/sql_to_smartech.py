@@ -65,12 +65,12 @@ class SqlToSmartechOperator(S3BaseOperator):
         (the default otherwise: Smartech still has to fetch them). Files that were replaced before they were submitted
         are always removed.
     :param upload_args: arguments for S3 about the files, such as ``{"ServerSideEncryption": "aws:kms"}``.
-    :param aws_conn_id: AWS connection that writes the files and signs the links.
-    :param url_mode: ``"presigned"`` gives Smartech a signed link; ``"direct"`` the plain https address, for a bucket
+    :param aws_conn_id: AWS connection that writes the files and signs the URLs.
+    :param url_mode: ``"presigned"`` gives Smartech a signed URL; ``"direct"`` the plain https address, for a bucket
         whose policy allows Smartech's servers.
-    :param url_validity: how long a signed link is valid, in seconds or as a timedelta, 7 days at most: Smartech
+    :param url_validity: how long a signed URL is valid, in seconds or as a timedelta, 7 days at most: Smartech
         fetches the file some time after its answer.
-    :param url_minimum_validity: if the AWS credentials are temporary, a link expires with them; it is an error if
+    :param url_minimum_validity: if the AWS credentials are temporary, a URL expires with them; it is an error if
         they expire within this time.
 
     :raises ContactsRefused: the query's columns or values cannot be uploaded.

@@ -182,6 +182,6 @@ class TestCredentials:
         self, sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(S3Hook, "generate_presigned_url", lambda self, *a, **k: None)
-        with pytest.raises(ContactsStorageError, match="no link could be signed"):
+        with pytest.raises(ContactsStorageError, match="no URL could be signed"):
             run(from_s3(bucket))
         assert submitted(sandbox) == []
