@@ -43,6 +43,36 @@ from airflow_provider_smartech.airflow_compat import AirflowException, AirflowFa
 if TYPE_CHECKING:
     from datetime import datetime
 
+__all__ = [
+    "ContactsEmpty",
+    "ContactsQueryFailed",
+    "ContactsRefused",
+    "ContactsStorageError",
+    "ContactsWithoutKey",
+    "SmartechConfigurationError",
+    "SmartechError",
+    "SmartechInvalidParameter",
+    "SmartechNotReached",
+    "SmartechOutcomeUnknown",
+    "SmartechRefused",
+    "SmartechRequestError",
+    "SmartechRetryableError",
+    "SmartechTerminalError",
+    "SmartechThrottled",
+    "TaskKilled",
+    "UploadAmbiguous",
+    "UploadFailed",
+    "UploadNotCompleted",
+    "UploadNotTracked",
+    "UploadRecordUnreadable",
+    "UploadRowsRejected",
+    "UploadStatusUnrecognised",
+    "UploadStoreError",
+    "UploadTimeout",
+    "UploadUnknown",
+    "WaitBroken",
+]
+
 
 class SmartechError(AirflowException):
     """The root of this provider's errors."""
