@@ -14,14 +14,14 @@ INSTALLED := $(VENV)/.installed
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster $(ARGS)
-SOURCES := $(shell find airflow_provider_smartech bench cluster demo example_dags tests -type f -not -name '*.pyc') \
+SOURCES := $(shell find airflow_provider_smartech bench cluster demo docs example_dags tests -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test check build cluster test-cluster soak simulate bench screenshots chromium redis docker-compose format clean
+.PHONY: demo test check build cluster test-cluster soak simulate bench screenshots reference chromium redis docker-compose format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -59,6 +59,9 @@ bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png
 
 screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/uploads_page/test_routes.py
+
+reference: $(INSTALLED) ## make docs/parameters.md from the code again
+	$(BIN)/python -m docs.reference
 
 format: $(INSTALLED) ## fix what the linters can fix
 	$(BIN)/ruff check --fix .

@@ -67,6 +67,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         float such as ``0.01``). By default rejected rows cause a warning, and only an upload without any accepted row
         fails.
     :param deferrable: wait in the triggerer, without a worker slot; it checks every ``[smartech] poll_interval`` there.
+        Airflow's ``[operators] default_deferrable`` by default.
     :param timeout: how long to wait, in seconds or as a timedelta; Airflow's ``[sensors] default_timeout`` by default.
 
     :raises UploadUnknown: the upload store has no record of the upload.

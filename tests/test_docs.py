@@ -10,21 +10,23 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
 import airflow_provider_smartech
-from airflow_provider_smartech import __version__
+from airflow_provider_smartech import __version__, errors
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.sandbox import SandboxServer
+from docs import reference
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(airflow_provider_smartech.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FIRST_UPLOAD = ROOT / "docs" / "first-upload.md"
 
 
 def blocks(language: str) -> Iterator[str]:
@@ -125,18 +127,72 @@ def test_the_json_that_is_shown_is_json() -> None:
     assert [policy["Statement"][0]["Action"] for policy in policies] == ["s3:GetObject"]
 
 
-def test_every_file_that_is_linked_or_shown_is_there() -> None:
-    for page in PAGES:
-        for link in re.findall(r'(?:\]\(|src="|srcset=")([^)#:"\s]+)[)"]', page.read_text("utf-8")):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """The files that a page links or shows, each with the heading in it that is linked, or an empty text."""
+    found = re.findall(r'(?:\]\(|src="|srcset=")([^)#:"\s]*)(?:#([^)":\s]+))?[)"]', page.read_text("utf-8"))
+    return ((page.parent / file if file else page, heading) for file, heading in found)
+
+
+def headings(page: Path) -> set[str]:
+    """A page's headings as they are in links to them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_everything_that_is_linked_or_shown_is_there(page: Path) -> None:
+    for file, heading in links(page):
+        assert file.exists(), file
+        assert not heading or heading in headings(file), f"{file.name}#{heading}"
 
 
 def test_every_message_under_troubleshooting_is_one_that_the_code_has() -> None:
-    source = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
     table = (ROOT / "README.md").read_text("utf-8").partition("## Troubleshooting")[2].partition("\n## ")[0]
     messages = re.findall(r"^\| `([^`/]+)` \|", table, re.MULTILINE)
     assert len(messages) >= 10
-    assert [message for message in messages if message not in source] == []
+    assert not_in_the_code(messages) == []
+
+
+def not_in_the_code(messages: Iterable[str]) -> list[str]:
+    source = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    return [message for message in messages if message not in source]
+
+
+def test_every_message_of_the_first_upload_is_one_that_the_code_has() -> None:
+    messages = re.findall(r"`((?:Smartech|Waiting|no) [^`]+)`", FIRST_UPLOAD.read_text("utf-8"))
+    assert len(messages) >= 4
+    assert not_in_the_code(messages) == []
+
+
+def test_the_pingbacks_of_the_first_upload_mean_what_its_table_says() -> None:
+    said = re.findall(r"^\| `(\{.*\})` \| `(.+?)` \|", FIRST_UPLOAD.read_text("utf-8"), re.MULTILINE)
+    assert {state for _, state in said} == {"completed", "unrecognised", "in progress", "failed"}
+    statuses = Settings.load().statuses
+    for payload, state in said:
+        assert statuses.verdict(json.loads(payload), requestid="…") == state, payload
+
+
+def test_the_first_upload_names_the_default_words_and_more() -> None:
+    (words,) = re.findall(r"`completed_words = (.+?)`", FIRST_UPLOAD.read_text("utf-8"))
+    assert words == f"{OPTIONS['completed_words']['default']}, imported"
+
+
+def test_the_parameters_settings_and_errors_are_those_of_the_code() -> None:
+    assert reference.PAGE.read_text("utf-8") == reference.page(), "run `make reference`"
+
+
+@pytest.mark.parametrize("operator", reference.public_operators())
+def test_every_parameter_that_a_docstring_describes_is_there(operator: type[BaseOperator]) -> None:
+    taken = {parameter.name for parameter, _ in reference.parameters(operator)}
+    assert reference.descriptions(operator).keys() - taken <= {"timeout"}
+
+
+def test_the_reference_names_what_is_public() -> None:
+    text = reference.page()
+    names = [operator.__name__ for operator in reference.public_operators()]
+    assert set(names) >= {"SmartechBulkUploadOperator", "S3ToSmartechOperator", "SqlToSmartechOperator"}
+    assert set(names) >= {"SmartechBulkUploadSensor"}
+    assert [name for name in [*errors.__all__, *OPTIONS] if f"| `{name}` |" not in text] == []
 
 
 def test_the_map_of_the_code_names_every_wing_and_module_and_no_other() -> None:

@@ -1,0 +1,202 @@
+"""Makes ``docs/parameters.md`` from the code: ``make reference``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_smartech import errors, operators, sensors, transfers
+from airflow_provider_smartech.config.options import OPTIONS
+from airflow_provider_smartech.errors import SmartechError, SmartechRetryableError, SmartechTerminalError
+from airflow_provider_smartech.tasks.submission import OnUnknownOutcome
+
+PAGE = Path(__file__).with_name("parameters.md")
+MODULES = (operators, transfers, sensors)
+# Types that the operators import only for type checkers.
+NAMES = {"OnUnknownOutcome": OnUnknownOutcome}
+
+INTRODUCTION = """\
+# Parameters, settings and errors
+
+Made from the code by `make reference`. [README](../README.md) and [From the warehouse](warehouse.md) describe how these
+work together.
+
+Every operator and the sensor also take the parameters of Airflow's `BaseOperator`, such as `task_id`, `retries` and
+`outlets`. A templated parameter may contain Jinja, or be the output of another task."""
+
+OF_SENSORS = """\
+Of the parameters that all of Airflow's sensors have, these matter here: `timeout` is {timeout} `mode="reschedule"`
+gives the worker slot back between two checks. `poke_interval` is the time between two checks, if the sensor is not
+deferrable. With `soft_fail=True` the task is skipped instead of failed, unless the storage or the triggerer failed."""
+
+ABOUT_OPTIONS = """\
+## Settings
+
+The section `[smartech]` of Airflow's configuration. Every setting can also be an environment variable, such as
+`AIRFLOW__SMARTECH__UPLOAD_STORE`. Use the same values for all of Airflow's components."""
+
+ABOUT_ERRORS = """\
+## Errors
+
+They are in `airflow_provider_smartech.errors`. "Retried" says whether Airflow uses the task's `retries` after the
+error; "depends" marks the base class of errors of both kinds. After its `timeout`, the sensor raises Airflow's own
+`AirflowSensorTimeout` instead of `UploadTimeout`, which is not retried either."""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), "utf-8")
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [INTRODUCTION, *map(of_operator, public_operators()), of_options(), of_errors()]
+    return "\n\n".join(parts) + "\n"
+
+
+def public_operators() -> list[type[BaseOperator]]:
+    """Return the operators and sensors that a DAG can use."""
+    found = [getattr(module, name) for module in MODULES for name in module.__all__]
+    classes = [one for one in found if isinstance(one, type) and issubclass(one, BaseOperator)]
+    return [one for one in classes if not inspect.isabstract(one)]
+
+
+def of_operator(operator: type[BaseOperator]) -> str:
+    """Return the part about one operator."""
+    described = descriptions(operator)
+    rows = [
+        (
+            f"`{parameter.name}`",
+            code(readable(type_)),
+            default(parameter),
+            "yes" if parameter.name in operator.template_fields else "no",
+            described[parameter.name],
+        )
+        for parameter, type_ in parameters(operator)
+    ]
+    parts = [
+        f"## {operator.__name__}",
+        f"`from {public_module(operator).__name__} import {operator.__name__}`",
+        summary(operator),
+        table(["parameter", "type", "default", "templated", "what it does"], rows),
+    ]
+    if operator.__module__ == sensors.__name__:
+        parts.append(OF_SENSORS.format(timeout=described["timeout"]))
+    return "\n\n".join(parts)
+
+
+def of_options() -> str:
+    """Return the part about the settings."""
+    rows = [
+        (f"`{name}`", option["type"], code(option["default"]) if option["default"] else "empty", option["description"])
+        for name, option in OPTIONS.items()
+    ]
+    return f"{ABOUT_OPTIONS}\n\n{table(['setting', 'type', 'default', 'what it means'], rows)}"
+
+
+def of_errors() -> str:
+    """Return the part about the errors."""
+    found = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, SmartechError)]
+    rows = [(f"`{error.__name__}`", retried(error), summary(error)) for error in found]
+    return f"{ABOUT_ERRORS}\n\n{table(['error', 'retried', 'what it means'], rows)}"
+
+
+def public_module(operator: type) -> ModuleType:
+    """Return the module that users import an operator from."""
+    return next(module for module in MODULES if operator.__name__ in module.__all__)
+
+
+def ours(operator: type) -> list[type]:
+    """Return an operator's classes that are this provider's own, the most special one first."""
+    return [one for one in operator.__mro__ if one.__module__.startswith("airflow_provider_smartech.")]
+
+
+def parameters(operator: type) -> list[tuple[inspect.Parameter, Any]]:
+    """Return an operator's own parameters with their types; those that must be given come first."""
+    found = [one for owner in ours(operator) if "__init__" in vars(owner) for one in taken(vars(owner)["__init__"])]
+    return sorted(found, key=lambda one: one[0].default is not inspect.Parameter.empty)
+
+
+def taken(init: Any) -> Iterator[tuple[inspect.Parameter, Any]]:
+    """Yield the named parameters of one ``__init__``, with their types."""
+    types = get_type_hints(init, localns=NAMES)
+    for parameter in inspect.signature(init).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            yield parameter, types[parameter.name]
+
+
+def descriptions(operator: type) -> dict[str, str]:
+    """Return what the docstrings say about each parameter; a class's own docstring wins."""
+    found: dict[str, str] = {}
+    for owner in reversed(ours(operator)):
+        text = inspect.cleandoc(owner.__doc__ or "")
+        found |= dict(re.findall(r"^:param (\w+): (.*?)(?=\n:|\n\n|\Z)", text, re.DOTALL | re.MULTILINE))
+    return {name: prose(text) for name, text in found.items()}
+
+
+def summary(one: type) -> str:
+    """Return the first line of a docstring."""
+    return prose((one.__doc__ or "").strip().splitlines()[0])
+
+
+def retried(error: type[SmartechError]) -> str:
+    """Return whether Airflow retries a task after this error."""
+    if issubclass(error, SmartechTerminalError):
+        return "no"
+    return "yes" if issubclass(error, SmartechRetryableError) else "depends"
+
+
+def readable(type_: Any) -> str:
+    """Return a type as it is written in code, and choices as their values."""
+    origin, args = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return " | ".join(map(json.dumps, args))
+    if origin in (Union, UnionType):
+        return " | ".join(map(readable, args))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(readable, args))}]"
+    return "None" if type_ is NoneType else str(type_.__name__)
+
+
+def default(parameter: inspect.Parameter) -> str:
+    """Return a parameter's default as code, or that it has none."""
+    value = parameter.default
+    if value is inspect.Parameter.empty:
+        return "required"
+    if isinstance(value, timedelta):
+        minutes = value // timedelta(minutes=1)
+        return code(f"timedelta(minutes={minutes})" if minutes % 60 else f"timedelta(hours={minutes // 60})")
+    return code(json.dumps(value) if isinstance(value, str) else repr(value))
+
+
+def code(text: str) -> str:
+    """Return code for a table, where a bar would end the cell."""
+    return f"`{text}`".replace("|", "\\|")
+
+
+def prose(text: str) -> str:
+    """Return a docstring's text as Markdown on one line."""
+    return " ".join(text.replace("``", "`").split())
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
+
+
+def cell(text: str) -> str:
+    """Return a text for a cell: what looks like a tag outside of code must not become one."""
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "\\<", text.strip())
+
+
+if __name__ == "__main__":
+    main()
