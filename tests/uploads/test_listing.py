@@ -61,8 +61,8 @@ def test_a_filter_takes_what_is_so_in_every_respect(listing: Listing, submit: Ca
     assert keys(listing.page(Filter(text="R1"), 9)) == [failed]
     assert keys(listing.page(Filter(states=frozenset({"failed"}), listid=33), 9)) == []
     unknown = submit(3, answer="unknown")
-    assert keys(listing.page(Filter(text=unknown[-9:]), 9)) == [unknown]
-    assert keys(listing.page(Filter(text=done[-9:]), 9)) == []
+    assert keys(listing.page(Filter(text=unknown), 9)) == [unknown]
+    assert keys(listing.page(Filter(text=done), 9)) == []
 
 
 def test_a_filter_takes_all_that_needs_attention(listing: Listing, submit: Callable[..., str]) -> None:
