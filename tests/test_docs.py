@@ -22,6 +22,7 @@ from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.sandbox import SandboxServer
 from docs import reference
+from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_ATTENTION
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(airflow_provider_smartech.__file__).parent
@@ -144,6 +145,16 @@ def test_everything_that_is_linked_or_shown_is_there(page: Path) -> None:
     for file, heading in links(page):
         assert file.exists(), file
         assert not heading or heading in headings(file), f"{file.name}#{heading}"
+
+
+def test_the_states_are_explained_as_on_the_page_and_in_the_help() -> None:
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Watch it")[2].partition("\n## ")[0]
+    told = re.findall(r"^ *\| `([a-z ]+)` \| (.+?) \| (.*?) ?\|$", section, re.MULTILINE)
+    expected = [(state, meaning, ADVICE.get(state, "")) for state, meaning in MEANINGS.items()]
+    assert [(state, meaning, advice.replace("`", "")) for state, meaning, advice in told] == expected
+    attention = re.search(r"`--state attention` are all that need a look: (.*?)\.", " ".join(section.split()))
+    assert attention
+    assert re.findall(r"`([a-z ]+)`", attention[1]) == [*NEED_ATTENTION]
 
 
 def test_every_message_under_troubleshooting_is_one_that_the_code_has() -> None:

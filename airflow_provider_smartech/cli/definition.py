@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -17,8 +18,8 @@ from airflow.cli.cli_config import (
     positive_int,
 )
 
-from airflow_provider_smartech.uploads.overview import UNREADABLE
-from airflow_provider_smartech.uploads.upload import State
+from airflow_provider_smartech.uploads.listing import states_of
+from airflow_provider_smartech.uploads.overview import ATTENTION, ATTENTION_MEANING, MEANINGS
 
 SHORTEST_AGE = timedelta(days=1)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -39,9 +40,33 @@ def age(text: str) -> timedelta:
     return found
 
 
+def states(text: str) -> list[str]:
+    """Return the states of a list such as ``failed,outcome unknown``.
+
+    :raises argparse.ArgumentTypeError: one of them is not a state, or there is none.
+    """
+    found, known = states_of(text), [*MEANINGS, ATTENTION]
+    if not found or not set(found) <= set(known):
+        raise argparse.ArgumentTypeError(f"give one or more of {', '.join(known)}; got {text!r}")
+    return found
+
+
+def _explained() -> str:
+    """Return a text with a line for each state."""
+    attention = textwrap.wrap(ATTENTION_MEANING, 60)
+    lines = [*MEANINGS.items(), (ATTENTION, attention[0]), *(("", line) for line in attention[1:])]
+    return "\n".join(["states:", *(f"  {state:<16} {meaning}" for state, meaning in lines)])
+
+
 ARG_REQUESTID = Arg(("requestid",), help="The upload's requestid, or its key in the upload store")
 ARG_LIMIT = Arg(("--limit",), help="Maximum number (default: 50)", type=positive_int(allow_zero=False), default=50)
-ARG_STATE = Arg(("--state",), help="Only uploads in this state", choices=[*map(str, State), UNREADABLE])
+ARG_STATE = Arg(
+    ("--state",),
+    help="Only uploads in these states: separate them by commas, or repeat the option",
+    type=states,
+    action="extend",
+    metavar="STATES",
+)
 ARG_LISTID = Arg(("--listid",), help="Only uploads to this Smartech list", type=positive_int(allow_zero=False))
 ARG_DAG_ID = Arg(("--dag-id",), help="Only uploads that this DAG submitted")
 ARG_OLDER_THAN = Arg(("--older-than",), help="Age such as 30d, 4w or 36h; at least 1d", type=age, required=True)
@@ -53,6 +78,7 @@ COMMANDS = (
         help="List uploads, the newest first",
         func=lazy_load_command(f"{_COMMANDS}.uploads"),
         args=(ARG_LIMIT, ARG_STATE, ARG_LISTID, ARG_DAG_ID, ARG_OUTPUT),
+        epilog=_explained(),
     ),
     ActionCommand(
         name="show",
@@ -83,7 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_smartech", description="Show Smartech uploads")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
-        subparser = subparsers.add_parser(command.name, help=command.help, description=command.description)
+        subparser = subparsers.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=command.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         for argument in command.args:
             argument.add_to_parser(subparser)
         subparser.set_defaults(run=command.func)

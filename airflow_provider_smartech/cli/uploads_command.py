@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
+import yaml
 from airflow.cli.simple_table import AirflowConsole
 from rich.markup import escape
 
@@ -20,6 +23,9 @@ from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import Event, Overview, events
 
 Command = Callable[[argparse.Namespace], None]
+
+NOT_IN_TABLES = {"idc", "contradicted", "ended_at", "run_id", "map_index", "try_number"}
+"""The fields that a table has no room for."""
 
 
 def _said_plainly(command: Command) -> Command:
@@ -36,30 +42,43 @@ def _said_plainly(command: Command) -> Command:
     return run
 
 
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Send everything that is written to stdout to stderr, whoever holds the stream: Airflow's log goes there."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
 @_said_plainly
 def uploads(args: argparse.Namespace) -> None:
     """List uploads, the newest first."""
-    wanted = Filter(state=args.state, listid=args.listid, dag_id=args.dag_id)
-    found = Listing(configured_upload_store(), Settings.load().statuses).page(wanted, args.limit).uploads
+    wanted = Filter(states=frozenset(args.state or ()), listid=args.listid, dag_id=args.dag_id)
+    with _log_on_stderr():
+        found = Listing(configured_upload_store(), Settings.load().statuses).page(wanted, args.limit).uploads
     in_full = args.output in ("json", "yaml")
-    rows = [(_fields if in_full else _columns)(upload) for upload in found]
-    AirflowConsole().print_as(_printable(rows, args.output), args.output)
+    _print([_fields(upload) for upload in found] if in_full else _columns(found), args.output)
 
 
 @_said_plainly
 def show(args: argparse.Namespace) -> None:
     """Show the details of one upload."""
-    statuses = Settings.load().statuses
-    upload = configured_upload_store().find(args.requestid)
+    with _log_on_stderr():
+        statuses = Settings.load().statuses
+        upload = configured_upload_store().find(args.requestid)
     shown = _fields(Overview.of(upload, statuses)) | {"path": upload.record.path}
     happened = [_event(event) for event in events(upload, statuses)]
-    console = AirflowConsole()
     if args.output in ("json", "yaml"):
-        console.print_as([{**shown, "events": happened}], args.output)
+        _print([{**shown, "events": happened}], args.output)
     else:
-        fields = [{"field": name, "value": value} for name, value in shown.items()]
-        console.print_as(_printable(fields, args.output), args.output)
-        console.print_as(_printable(happened, args.output), args.output)
+        _print([{"field": name, "value": value} for name, value in shown.items()], args.output)
+        _print(happened, args.output)
 
 
 @_said_plainly
@@ -84,11 +103,16 @@ def _agreed(question: str) -> bool:
         return False
 
 
-def _printable(rows: list[dict[str, Any]], output: str) -> list[dict[str, Any]]:
-    """Return rows with texts that are safe for a terminal: they may come from Smartech or from any user."""
-    if output in ("json", "yaml"):
-        return rows
-    return [{name: _plain(value, output) for name, value in row.items()} for row in rows]
+def _print(rows: list[dict[str, Any]], output: str) -> None:
+    """Print rows so that they are safe for a terminal: texts may come from Smartech or from any user."""
+    # Airflow would print all values as texts. Both formats escape everything that is not ASCII.
+    if output == "json":
+        print(json.dumps(rows))  # noqa: T201
+    elif output == "yaml":
+        print(yaml.safe_dump(rows, sort_keys=False), end="")  # noqa: T201
+    else:
+        plain = [{name: _plain(value, output) for name, value in row.items()} for row in rows]
+        AirflowConsole().print_as(plain, output)
 
 
 def _plain(value: Any, output: str) -> str:
@@ -106,6 +130,7 @@ def _fields(upload: Overview) -> dict[str, Any]:
         "state": upload.state,
         "idc": upload.idc,
         "account": upload.account,
+        "smartech_conn_id": upload.smartech_conn_id,
         "listid": upload.listid,
         "file": upload.file,
         "rows": upload.rows,
@@ -123,23 +148,21 @@ def _fields(upload: Overview) -> dict[str, Any]:
     }
 
 
-def _columns(upload: Overview) -> dict[str, Any]:
-    fields = _fields(upload)
-    names = (
-        "requestid",
-        "state",
-        "account",
-        "listid",
-        "file",
-        "rows",
-        "accepted",
-        "rejected",
-        "submitted_at",
-        "seconds",
-    )
-    shown = {name: fields[name] for name in (*names, "dag_id", "task_id")}
+def _columns(uploads: Sequence[Overview]) -> list[dict[str, Any]]:
+    """Return the rows of a table; it has the keys of uploads without a requestid, if there are any."""
+    rows = [_row(upload) for upload in uploads]
+    unneeded = set() if any(row["key"] for row in rows) else {"key"}
+    return [{name: value for name, value in row.items() if name not in unneeded} for row in rows]
+
+
+def _row(upload: Overview) -> dict[str, Any]:
     state = " ".join([upload.state, *(f"({remark})" for remark in upload.remarks)])
-    return {**shown, "state": state, "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}"}
+    shown = {
+        "key": None if upload.requestid else upload.key,
+        "state": state,
+        "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}",
+    }
+    return {name: shown.get(name, value) for name, value in _fields(upload).items() if name not in NOT_IN_TABLES}
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
-from airflow_provider_smartech.uploads.overview import Overview
+from airflow_provider_smartech.uploads.overview import ATTENTION, Overview
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
 
@@ -21,9 +21,13 @@ READER_THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which uploads to list: those that match every given condition. ``text`` is part of the file name or requestid."""
+    """Which uploads to list: those that match every given condition.
 
-    state: str | None = None
+    ``states`` may contain ``attention``; if it is empty, all states match. ``text`` is part of the file name or of the
+    requestid, or of the key if there is no requestid.
+    """
+
+    states: frozenset[str] = frozenset()
     listid: int | None = None
     dag_id: str | None = None
     text: str | None = None
@@ -31,12 +35,20 @@ class Filter:
     def takes(self, upload: Overview) -> bool:
         """Whether an upload matches."""
         wanted = [
-            self.state in (None, upload.state),
+            not self.states or self._takes_state(upload),
             self.listid in (None, upload.listid),
             self.dag_id is None or bool(upload.task and upload.task.dag_id == self.dag_id),
-            self.text is None or self.text.casefold() in f"{upload.file} {upload.requestid}".casefold(),
+            self.text is None or self.text.casefold() in f"{upload.file} {upload.requestid or upload.key}".casefold(),
         ]
         return all(wanted)
+
+    def _takes_state(self, upload: Overview) -> bool:
+        return upload.state in self.states or (ATTENTION in self.states and upload.needs_attention)
+
+
+def states_of(text: str) -> list[str]:
+    """Return the states of a list that is separated by commas."""
+    return [state.strip() for state in text.split(",") if state.strip()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,21 +12,55 @@ from airflow_provider_smartech.uploads.upload import Progress, State, TaskTry, U
 
 UNREADABLE = "unreadable"
 
+MEANINGS: dict[str, str] = {
+    State.SUBMITTING: "It is being sent, or its task died before an answer came.",
+    State.NOT_ACCEPTED: "Smartech refused it, or could not be reached.",
+    State.OUTCOME_UNKNOWN: "It was sent, but no clear answer came.",
+    State.ACCEPTED: "Smartech accepted it; no ping-back has come yet.",
+    State.IN_PROGRESS: "A ping-back says that Smartech is loading the contacts.",
+    State.COMPLETED: "A ping-back says that Smartech loaded the contacts.",
+    State.FAILED: "A ping-back reports a failure, or that no row was accepted.",
+    State.UNRECOGNISED: "A ping-back has an unknown status, or contradicts itself.",
+    UNREADABLE: "A file of it is damaged, or cannot be read.",
+}
+"""Every state in a list, and what it means; short enough for a line of a command's help."""
+
+ADVICE: dict[str, str] = {
+    State.SUBMITTING: "The task's retry checks what became of it.",
+    State.NOT_ACCEPTED: "See the task's log.",
+    State.OUTCOME_UNKNOWN: "Check Smartech's panel.",
+    State.UNRECOGNISED: "If you know what its word means, add it to completed_words, failed_words or progress_words "
+    "in [smartech].",
+    UNREADABLE: "Its page shows the error.",
+}
+"""What to do in some of the states."""
+
+ATTENTION = "attention"
+"""Stands for all uploads that need attention, where states are chosen."""
+
+NEED_ATTENTION = (State.NOT_ACCEPTED, State.OUTCOME_UNKNOWN, State.FAILED, State.UNRECOGNISED, UNREADABLE)
+"""The states that need attention; an upload with a remark needs it in any state."""
+
+_WITH_REJECTED, _CONTRADICTED = "with rejected rows", "contradicted"
+ATTENTION_MEANING = f"All that need a look: {', '.join(NEED_ATTENTION)}, {_WITH_REJECTED}, or {_CONTRADICTED}."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
     """One upload in a list.
 
-    ``state`` is a ``State``, or ``unreadable`` if its files are damaged. ``account`` is the account's name in the
+    ``requestid`` is None if Smartech has not given one, or it is not known. ``state`` is a ``State``, or ``unreadable``
+    if its files are damaged. ``account`` is the account's name in the connection, and ``smartech_conn_id`` that
     connection. ``seconds`` is how long Smartech took, or has taken so far; None if no ping-back is expected. ``rows``
     is the number of rows in the file, or else the total in the ping-back; ``rows``, ``accepted`` and ``rejected`` are
     None if not known. ``contradicted``: its ping-backs contradict each other.
     """
 
     key: str
-    requestid: str
+    requestid: str | None = None
     idc: str | None = None
     account: str | None = None
+    smartech_conn_id: str | None = None
     listid: int | None = None
     file: str = ""
     state: str
@@ -47,9 +81,10 @@ class Overview:
         waits = record.tracked and progress.state is not State.NOT_ACCEPTED
         return cls(
             key=upload.key,
-            requestid=upload.requestid,
+            requestid=upload.answer.requestid if upload.answer else None,
             idc=record.idc,
             account=record.account_name,
+            smartech_conn_id=record.smartech_conn_id,
             listid=record.listid,
             file=record.file,
             state=progress.state.value,
@@ -67,8 +102,13 @@ class Overview:
     @property
     def remarks(self) -> list[str]:
         """What is shown next to the state."""
-        rejected = "with rejected rows" if self.rejected and self.state == State.COMPLETED else None
-        return [remark for remark in (rejected, "contradicted" if self.contradicted else None) if remark]
+        rejected = _WITH_REJECTED if self.rejected and self.state == State.COMPLETED else None
+        return [remark for remark in (rejected, _CONTRADICTED if self.contradicted else None) if remark]
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.state in NEED_ATTENTION or bool(self.remarks)
 
     @classmethod
     def unreadable(cls, key: str) -> Overview:
@@ -78,7 +118,7 @@ class Overview:
         except ValueError:
             # This provider never makes such a key.
             submitted_at = datetime(int(key[:4]), 1, 1, tzinfo=UTC)
-        return cls(key=key, requestid=key, state=UNREADABLE, submitted_at=submitted_at)
+        return cls(key=key, state=UNREADABLE, submitted_at=submitted_at)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,24 +15,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_smartech.api.data_centres import DATA_CENTRES
-from airflow_provider_smartech.uploads.overview import UNREADABLE
-from airflow_provider_smartech.uploads.upload import State, TaskTry
+from airflow_provider_smartech.uploads.overview import ADVICE, ATTENTION, ATTENTION_MEANING, MEANINGS
+from airflow_provider_smartech.uploads.upload import TaskTry
 from airflow_provider_smartech.uploads_page.chart import Day
 
 STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")
-
-DESCRIPTIONS: dict[str, str] = {
-    State.SUBMITTING: "The request is being sent, or the task died before the answer came. The task's retry checks it.",
-    State.NOT_ACCEPTED: "Smartech did not accept the upload, or could not be reached. See the task's log.",
-    State.OUTCOME_UNKNOWN: "The request was sent, but no clear answer came. Check Smartech's panel.",
-    State.ACCEPTED: "Smartech accepted the upload; no ping-back has come yet.",
-    State.IN_PROGRESS: "A ping-back says that Smartech is loading the contacts.",
-    State.COMPLETED: "Smartech has loaded the contacts, according to its ping-back.",
-    State.FAILED: "Smartech did not load the contacts, or accepted none of them, according to its ping-back.",
-    State.UNRECOGNISED: "A ping-back has an unknown status, or contradicts itself. If you know what its word means, "
-    "add it to completed_words, failed_words or progress_words in [smartech].",
-    UNREADABLE: "A file of this upload is damaged.",
-}
 
 
 def duration(seconds: float | None) -> str:
@@ -75,7 +62,8 @@ _templates = Environment(
     loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _templates.filters |= {"duration": duration, "moment": moment, "number": number, "pretty": pretty, "task_url": task_url}
-_templates.globals |= {"data_centres": DATA_CENTRES}
+_templates.globals |= {"data_centres": DATA_CENTRES, "meanings": MEANINGS, "advice": ADVICE}
+_templates.globals |= {"attention": ATTENTION, "attention_meaning": ATTENTION_MEANING}
 
 
 def render(template: str, status: int = 200, base: str = "", **values: Any) -> Response:

@@ -8,16 +8,16 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from pydantic import StringConstraints
 
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.listing import Filter, Listing
-from airflow_provider_smartech.uploads.overview import UNREADABLE, Overview, events
+from airflow_provider_smartech.uploads.listing import Filter, Listing, states_of
+from airflow_provider_smartech.uploads.overview import Overview, events
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import KEY, State
+from airflow_provider_smartech.uploads.upload import KEY
 from airflow_provider_smartech.uploads_page.access import MaySee, MaySeeDep
 from airflow_provider_smartech.uploads_page.chart import last_days
 from airflow_provider_smartech.uploads_page.pages import (
-    DESCRIPTIONS,
     STYLE,
     base_of,
     render,
@@ -31,6 +31,7 @@ PATIENCE_SECONDS = 1.0
 
 HASH = "^[0-9a-f]{40}$"
 Word = Annotated[str | None, Query(max_length=250)]
+Words = Annotated[list[Annotated[str, StringConstraints(max_length=250)]] | None, Query(max_length=20)]
 
 
 def _store(request: Request) -> UploadStore:
@@ -48,17 +49,18 @@ router = APIRouter()
 def uploads(
     store: StoreDep,
     may_see: MaySeeDep,
-    state: Word = None,
+    state: Words = None,
     listid: Word = None,
     dag_id: Word = None,
     text: Word = None,
     before: Annotated[str, Query(pattern=f"^({KEY.pattern})?$")] = "",
 ) -> Response:
     """List the uploads, newest first."""
+    states = states_of(",".join(state or []))
     # A form sends empty fields as empty texts.
-    fields = {"state": state or "", "listid": listid or "", "dag_id": dag_id or "", "text": text or ""}
+    fields = {"state": ",".join(states), "listid": listid or "", "dag_id": dag_id or "", "text": text or ""}
     wanted = Filter(
-        state=state or None, listid=_number(listid), dag_id=dag_id or None, text=(text or "").strip() or None
+        states=frozenset(states), listid=_number(listid), dag_id=dag_id or None, text=(text or "").strip() or None
     )
     page = _listing(store, may_see).page(wanted, ROWS_PER_PAGE, before, PATIENCE_SECONDS)
     older = urlencode({**_filled(fields), "before": page.before}) if page.before else None
@@ -66,7 +68,6 @@ def uploads(
         "uploads.html",
         uploads=page.uploads,
         filter=fields,
-        states=[*map(str, State), UNREADABLE],
         is_full=len(page.uploads) == ROWS_PER_PAGE,
         older=older,
         newest=urlencode(_filled(fields)) if before else None,
@@ -92,7 +93,7 @@ def requestid(store: StoreDep, may_see: MaySeeDep, requestid: str) -> Response:
     seen = [upload for upload in (Overview.of(one, statuses) for one in found) if may_see(upload)]
     if not seen:
         raise HTTPException(404)
-    return see_other(seen[0].key) if len(seen) == 1 else render("requestid.html", uploads=seen)
+    return see_other(seen[0].key) if len(seen) == 1 else render("requestid.html", requestid=requestid, uploads=seen)
 
 
 @router.get("/chart.svg")
@@ -120,7 +121,6 @@ def upload(store: StoreDep, may_see: MaySeeDep, key: str) -> Response:
         "upload.html",
         upload=overview,
         record=found.record,
-        description=DESCRIPTIONS[overview.state],
         events=events(found, statuses),
     )
 

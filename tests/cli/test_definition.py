@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 
 import pytest
 
-from airflow_provider_smartech.cli.definition import age, main
+from airflow_provider_smartech.cli.definition import age, main, states
+from airflow_provider_smartech.uploads.overview import MEANINGS, NEED_ATTENTION
+from tests.cli.test_uploads_command import GROUP, MODULE
 
 
 @pytest.mark.parametrize(("text", "days"), [("30d", 30), ("4w", 28), ("36h", 1.5), (" 1D ", 1)])
@@ -21,3 +24,20 @@ def test_another_age_is_refused_and_so_is_one_whose_uploads_may_be_under_way(
     with pytest.raises(SystemExit):
         main(("purge", f"--older-than={text}", "--yes"))
     assert "--older-than" in capsys.readouterr().err
+
+
+def test_states_are_separated_by_commas_and_are_ones_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert states("failed, outcome unknown,attention") == ["failed", "outcome unknown", "attention"]
+    for text in ("", ",", "failed,lost"):
+        with pytest.raises(SystemExit):
+            main(("uploads", f"--state={text}"))
+        assert "give one or more of submitting, not accepted," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [GROUP, MODULE])
+def test_the_help_says_what_each_state_means_and_which_need_attention(command: list[str]) -> None:
+    done = subprocess.run([*command, "uploads", "--help"], capture_output=True, text=True, check=True)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert [f"{state} {meaning}" for state, meaning in MEANINGS.items() if f"{state} {meaning}" not in lines] == []
+    attention = " ".join(lines).partition(" attention ")[2]
+    assert all(state in attention for state in NEED_ATTENTION)

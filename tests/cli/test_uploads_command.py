@@ -69,10 +69,11 @@ def test_uploads_are_listed_as_a_table_json_and_yaml(capsys: pytest.CaptureFixtu
     as_json = json.loads(said("uploads", "--output", "json"))
     assert [upload["requestid"] for upload in as_json] == ["request-34", "request-33"]
     assert as_json[1]["state"] == "completed"
-    assert (as_json[1]["rows"], as_json[1]["seconds"], as_json[1]["dag_id"]) == ("7", "90.0", "nightly")
+    assert (as_json[1]["rows"], as_json[1]["seconds"], as_json[1]["dag_id"]) == (7, 90.0, "nightly")
+    assert (as_json[0]["rows"], as_json[0]["ended_at"], as_json[0]["contradicted"]) == (None, None, False)
     called("uploads", "--output", "yaml")
     as_yaml = yaml.safe_load(capsys.readouterr().out)
-    assert [list(upload) for upload in as_yaml] == [sorted(upload) for upload in as_json]
+    assert [list(upload) for upload in as_yaml] == [list(upload) for upload in as_json]
     assert as_yaml[1] == as_json[1]
 
 
@@ -82,6 +83,9 @@ def test_uploads_are_listed_as_a_table_json_and_yaml(capsys: pytest.CaptureFixtu
     [
         (["--limit", "1"], ["request-34"]),
         (["--state", "completed"], ["request-33"]),
+        (["--state", "accepted,completed"], ["request-34", "request-33"]),
+        (["--state", "failed", "--state", "completed"], ["request-33"]),
+        (["--state", "attention"], []),
         (["--listid", "34"], ["request-34"]),
         (["--dag-id", "nightly"], ["request-34", "request-33"]),
         (["--dag-id", "weekly"], []),
@@ -99,7 +103,7 @@ def test_one_upload_is_shown_with_what_happened_to_it(capsys: pytest.CaptureFixt
     assert shown["path"] == "https://x.example.com/33.csv"
     whats = [event["what"] for event in shown["events"]]
     assert whats[-2:] == ["ping-back: completed", "completed: its ping-back has no row counts"]
-    assert shown["events"][-2]["payload"] == {"status": "completed", "total": "7"}
+    assert shown["events"][-2]["payload"] == {"status": "completed", "total": 7}
     called("show", "request-33")
     assert "Smartech accepted it as request-33" in capsys.readouterr().out
 
@@ -117,14 +121,14 @@ def test_accounts_rows_and_contradictions_are_listed_and_shown(
     store.concluded(key, Conclusion(pingbacks=tuple(pingback.name for pingback in store.read(key).pingbacks)))
     called("uploads", "--output", "plain")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("r1")]
-    assert line.split()[:10] == ["r1", "completed", "(with", "rejected", "rows)", "retail", "y.csv", "9", "7", "2"]
+    assert line.split()[:11] == ["r1", "completed", "(with", "rejected", "rows)", "retail", "c", "y.csv", "9", "7", "2"]
     store.add_pingback(key, PingBack(payload={"status": "failed"}))
     called("uploads", "--output", "table")
     assert "(contradicted)" in " ".join(capsys.readouterr().out.split())
     called("show", "r1", "--output", "json")
     (shown,) = json.loads(capsys.readouterr().out)
-    names = ("state", "account", "rows", "accepted", "rejected", "contradicted")
-    assert [shown[name] for name in names] == ["completed", "retail", "9", "7", "2", "True"]
+    names = ("state", "account", "smartech_conn_id", "rows", "accepted", "rejected", "contradicted")
+    assert [shown[name] for name in names] == ["completed", "retail", "c", 9, 7, 2, True]
     whats = [event["what"] for event in shown["events"]]
     assert "completed: 7 accepted, 2 rejected of 9 rows; its ping-backs contradict each other" in whats
     assert whats[-1] == "ping-back: failed"
@@ -142,8 +146,29 @@ def test_a_requestid_of_two_accounts_is_an_error_that_names_both(store: UploadSt
     called("show", keys[1])
 
 
-def test_a_damaged_upload_is_a_line_among_the_others(
-    s3: Any, bucket: str, s3_folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_upload_without_a_requestid_has_none_and_is_found_by_its_key(
+    store: UploadStore, uploads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    called("uploads", "--output", "plain")
+    assert capsys.readouterr().out.split()[:2] == ["requestid", "state"]
+    key = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'f' * 40}"
+    store.create(Record(key=key, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
+    called("uploads", "--output", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert [upload["requestid"] for upload in found] == [None, "request-34", "request-33"]
+    assert [upload["key"] for upload in found] == list(store.keys())
+    called("uploads", "--output", "plain")
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["requestid", "key", "state"]
+    assert [line.split()[0] for line in lines] == [key, *reversed(uploads)]
+    called("show", key, "--output", "json")
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["requestid"], shown["key"]) == (None, key)
+
+
+@pytest.mark.parametrize("command", [GROUP, MODULE])
+def test_the_log_goes_to_stderr_and_only_the_result_to_stdout(
+    s3: Any, bucket: str, s3_folder: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", s3_folder)
     store, keys = open_upload_store(s3_folder), [f"20260301T02000{number}-{'a' * 40}" for number in range(2)]
@@ -151,10 +176,21 @@ def test_a_damaged_upload_is_a_line_among_the_others(
         store.create(Record(key=key, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
     name = f"prefix/uploads/20260301/{keys[0]}/record.json"
     s3.put_object(Bucket=bucket, Key=name, Body=b"{}", StorageClass="GLACIER")
-    called("uploads", "--output", "json")
-    # Where Airflow's log goes to the same place, the warning comes before.
-    listed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [line["state"] for line in listed] == ["submitting", "unreadable"]
+
+    def run(*arguments: str) -> tuple[str, str]:
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout, done.stderr
+
+    for output, loads in (("json", json.loads), ("yaml", yaml.safe_load)):
+        listed, log = run("uploads", "--output", output)
+        assert [(line["key"], line["state"], line["rows"]) for line in loads(listed)] == [
+            (keys[1], "submitting", None),
+            (keys[0], "unreadable", None),
+        ]
+        assert keys[0] in log
+        shown, log = run("show", keys[1], "--output", output)
+        assert [line["key"] for line in loads(shown)] == [keys[1]]
+        assert "AWS Connection" in log
 
 
 @pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
@@ -211,4 +247,4 @@ def test_the_store_s_connection_is_found_in_airflow_s_database(bucket: str, moto
         [*GROUP, "uploads", "--output", "json"], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    assert json.loads(done.stdout) == []

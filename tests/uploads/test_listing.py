@@ -15,7 +15,7 @@ from s3fs import S3FileSystem
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.uploads.listing import Filter, Listing
+from airflow_provider_smartech.uploads.listing import Filter, Listing, states_of
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record
 from airflow_provider_smartech.uploads_page.chart import last_days
@@ -53,12 +53,36 @@ def test_a_filter_takes_what_is_so_in_every_respect(listing: Listing, submit: Ca
     done = submit(0, {"status": "completed"})
     failed = submit(1, {"status": "failed"}, listid=34, task=task(dag_id="weekly"))
     waiting = submit(2, path="https://x.example.com/churn-Ä.csv")
-    assert keys(listing.page(Filter(state="completed"), 9)) == [done]
+    assert keys(listing.page(Filter(states=frozenset({"completed"})), 9)) == [done]
+    assert keys(listing.page(Filter(states=frozenset({"completed", "failed"})), 9)) == [failed, done]
     assert keys(listing.page(Filter(listid=34), 9)) == [failed]
     assert keys(listing.page(Filter(dag_id="weekly"), 9)) == [failed]
     assert keys(listing.page(Filter(text="CHURN-ä"), 9)) == [waiting]
     assert keys(listing.page(Filter(text="R1"), 9)) == [failed]
-    assert keys(listing.page(Filter(state="failed", listid=33), 9)) == []
+    assert keys(listing.page(Filter(states=frozenset({"failed"}), listid=33), 9)) == []
+    unknown = submit(3, answer="unknown")
+    assert keys(listing.page(Filter(text=unknown), 9)) == [unknown]
+    assert keys(listing.page(Filter(text=done), 9)) == []
+
+
+def test_a_filter_takes_all_that_needs_attention(listing: Listing, submit: Callable[..., str]) -> None:
+    submit(0, {"status": "completed"})
+    started = submit(1, {"status": "started"})
+    needy = [
+        submit(10, {"status": "failed"}),
+        submit(11, {"status": "hibernating"}),
+        submit(12, answer="unknown"),
+        submit(13, answer="not accepted"),
+        submit(14, {"status": "completed", "total": 9, "rejected": 2}),
+        submit(15, {"status": "completed"}, {"status": "failed"}),
+    ]
+    assert keys(listing.page(Filter(states=frozenset({"attention"})), 9)) == needy[::-1]
+    assert keys(listing.page(Filter(states=frozenset({"attention", "in progress"})), 9)) == [*needy[::-1], started]
+
+
+def test_states_are_named_in_a_list_with_commas() -> None:
+    assert states_of(" failed,outcome unknown ,,") == ["failed", "outcome unknown"]
+    assert states_of(" ") == []
 
 
 def test_a_filter_finds_all_that_it_takes_page_by_page(listing: Listing, submit: Callable[..., str]) -> None:
@@ -77,9 +101,10 @@ def test_a_search_without_luck_stops_in_time_and_says_where_to_go_on(
     listing: Listing, submit: Callable[..., str]
 ) -> None:
     kept = [submit(minute) for minute in range(5)]
-    page = listing.page(Filter(state="failed"), 2, seconds=0)
+    wanted = Filter(states=frozenset({"failed"}))
+    page = listing.page(wanted, 2, seconds=0)
     assert (page.uploads, page.before) == ([], kept[3])
-    assert listing.page(Filter(state="failed"), 9, seconds=0).before is None
+    assert listing.page(wanted, 9, seconds=0).before is None
 
 
 def test_what_the_reader_may_not_see_is_left_out(
@@ -101,7 +126,8 @@ def test_a_damaged_upload_is_shown_as_such_and_one_that_was_removed_is_not(
     assert [(upload.key, upload.state, upload.submitted_at) for upload in page.uploads] == [
         (damaged, "unreadable", BEGAN)
     ]
-    assert keys(listing.page(Filter(state="unreadable"), 9)) == [damaged]
+    for word in ("unreadable", "attention"):
+        assert keys(listing.page(Filter(states=frozenset({word})), 9)) == [damaged]
 
 
 @pytest.mark.parametrize("file", ["record.json", "pingback"])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.uploads.overview import Overview, events
+from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_ATTENTION, UNREADABLE, Overview, events
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import Handover
+from airflow_provider_smartech.uploads.upload import Handover, State
 from tests.uploads.conftest import BEGAN, task
 
 
@@ -67,6 +67,25 @@ def test_a_line_says_what_became_of_the_rows_and_what_does_not_fit_together(
     assert (overview.rows, overview.accepted, overview.rejected) == numbers
     assert overview.remarks == remarks
     assert overview.account == "retail"
+
+
+def test_a_line_names_the_connection_and_a_requestid_only_if_smartech_gave_one(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    accepted, unknown = submit(0, smartech_conn_id="retail"), submit(1, answer="unknown")
+    overviews = [Overview.of(store.read(key), settings.statuses) for key in (accepted, unknown)]
+    overviews.append(Overview.unreadable(unknown))
+    assert [(line.requestid, line.key, line.smartech_conn_id) for line in overviews] == [
+        ("r0", accepted, "retail"),
+        (None, unknown, "c"),
+        (None, unknown, None),
+    ]
+
+
+def test_every_state_has_a_meaning_that_fits_into_a_line() -> None:
+    assert list(MEANINGS) == [*State, UNREADABLE]
+    assert {*ADVICE, *NEED_ATTENTION} <= set(MEANINGS)
+    assert max(map(len, MEANINGS.values())) <= 60
 
 
 def test_a_wait_that_goes_on_is_counted_until_now(

@@ -18,6 +18,7 @@ from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import SandboxServer
+from airflow_provider_smartech.uploads.overview import MEANINGS
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBack, Record, TaskTry
 from airflow_provider_smartech.uploads_page import access
@@ -185,6 +186,21 @@ def test_it_is_cut_down_by_a_filter(frame: FrameLocator) -> None:
     frame.get_by_label("List", exact=True).fill("no number")
     frame.get_by_role("button", name="Filter").click()
     expect(frame.get_by_text("No upload matches.")).to_be_visible()
+
+
+def test_all_that_need_a_look_are_one_choice_of_the_filter(frame: FrameLocator) -> None:
+    frame.get_by_text("What the states mean").click()
+    meaning = frame.get_by_text("Smartech accepted it; no ping-back has come yet.")
+    expect(meaning).to_be_visible()
+    frame.get_by_label("State").select_option("needs a look")
+    frame.get_by_role("button", name="Filter").click()
+    # The new list has its explanation folded.
+    expect(meaning).to_be_hidden()
+    expect(rows(frame)).to_have_count(25)
+    expect(frame.get_by_label("State")).to_have_value("attention")
+    found = set(rows(frame).locator(".state").all_inner_texts())
+    assert {"failed", "unrecognised", "outcome unknown", "not accepted"} <= found
+    assert not found & {"accepted", "in progress"}
 
 
 def test_older_ones_are_pages_away(frame: FrameLocator) -> None:
@@ -420,6 +436,50 @@ def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_row
     for shown in (travel, one):
         assert "contradicted" in shown
     assert "completed: 1,000 accepted, 200 rejected of 1,200 rows; its ping-backs contradict each other" in one
+
+
+def test_the_list_explains_the_states_and_takes_several_and_all_that_need_a_look(store: UploadStore) -> None:
+    for number, said in enumerate(("completed", "failed", "hibernating", "started")):
+        key = f"2026010{number + 1}T000000-{number:040x}"
+        store.create(Record(key=key, path=f"https://x.example.com/{said}.csv", smartech_conn_id="c", tracked=True))
+        store.add_pingback(key, PingBack(payload={"status": said}))
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+
+        def listed(query: str) -> tuple[str, list[str]]:
+            shown = httpx.get(f"{server.url}/?{query}").text
+            return shown, re.findall(r'<td class="file">(\w+)\.csv', shown)
+
+        shown, files = listed("")
+        assert files == ["started", "hibernating", "failed", "completed"]
+        for state, meaning in MEANINGS.items():
+            assert re.search(rf"<dt>{state}</dt><dd>{re.escape(meaning)}", shown)
+        assert f'title="{MEANINGS["failed"]}">failed<' in shown
+        shown, files = listed("state=attention")
+        assert files == ["hibernating", "failed"]
+        assert '<option value="attention" selected>needs a look</option>' in shown
+        for query in ("state=failed,in+progress", "state=failed&state=in+progress&state="):
+            shown, files = listed(query)
+            assert files == ["started", "failed"]
+            # The next search keeps them.
+            assert '<option value="failed,in progress" selected>failed, in progress</option>' in shown
+        assert httpx.get(f"{server.url}/?{'&'.join(['state=failed'] * 21)}").status_code == 422
+
+
+def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_is_none(store: UploadStore) -> None:
+    key = f"20260101T000000-{1:040x}"
+    store.create(Record(key=key, path="https://x.example.com/y.csv", smartech_conn_id="smartech_retail", tracked=True))
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        listed, shown = (httpx.get(f"{server.url}/{path}").text for path in ("", key))
+    assert "<td>smartech_retail</td>" in listed
+    assert f'<td><span class="quiet">none</span> <a class="id quiet" href="{key}">{key}</a></td>' in listed
+    assert "<h1>Upload without a requestid</h1>" in shown
+    assert "It is being sent, or its task died before an answer came. The task&#39;s retry checks" in shown
+    for text in ("smartech_retail", key):
+        assert f">{text}</dd>" in shown
 
 
 def test_an_empty_store_says_that_uploads_will_show(store: UploadStore) -> None:
