@@ -23,7 +23,7 @@ STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")
 
 DESCRIPTIONS: dict[str, str] = {
     State.SUBMITTING: "The request is being sent, or the task died before the answer came. The task's retry checks it.",
-    State.NOT_ACCEPTED: "Smartech did not accept the upload, or could not be reached. See the task's log.",
+    State.NOT_ACCEPTED: "Smartech did not accept the upload, or could not be reached.",
     State.OUTCOME_UNKNOWN: "The request was sent, but no clear answer came. Check Smartech's panel.",
     State.ACCEPTED: "Smartech accepted the upload; no ping-back has come yet.",
     State.IN_PROGRESS: "A ping-back says that Smartech is loading the contacts.",
