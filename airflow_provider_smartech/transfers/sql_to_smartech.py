@@ -78,7 +78,8 @@ class SqlToSmartechOperator(S3BaseOperator):
     :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
     :raises ContactsQueryFailed: the database aborted the query while rows were read.
     :raises ContactsStorageError: an S3 request for the files failed.
-    :raises SmartechConfigurationError: a connection has the wrong type, or its credentials expire too soon.
+    :raises SmartechConfigurationError: a connection has the wrong type or its provider is missing, its credentials
+        expire too soon, or there is no such bucket.
     """
 
     template_fields: Sequence[str] = (

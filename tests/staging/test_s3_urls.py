@@ -120,12 +120,12 @@ class TestBucket:
 
     @pytest.mark.usefixtures("s3")
     @pytest.mark.parametrize(
-        ("bucket", "problem"),
+        ("name", "problem"),
         [("no-such-bucket", "there is no such bucket"), ("not a bucket", "a bucket cannot have that name")],
     )
-    def test_one_that_cannot_be_there_is_refused(self, bucket: str, problem: str) -> None:
-        with pytest.raises(SmartechConfigurationError, match=f"'aws_default' .* bucket '{bucket}': {problem}"):
-            from_s3(bucket)._urls.check_bucket(bucket)
+    def test_one_that_cannot_be_there_is_refused(self, name: str, problem: str) -> None:
+        with pytest.raises(SmartechConfigurationError, match=f"'aws_default' .* bucket '{name}': {problem}"):
+            from_s3(name)._urls.check_bucket(name)
 
     def test_it_is_refused_without_credentials(self, bucket: str, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
         extra = {"endpoint_url": moto, "region_name": "us-east-1"}
