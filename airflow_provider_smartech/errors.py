@@ -150,15 +150,21 @@ class ContactsQueryFailed(SmartechRetryableError):
 
 
 class ContactsStorageError(SmartechRetryableError):
-    """An S3 request for the file failed. ``url`` is the file's ``s3://`` URL, ``code`` S3's error code."""
+    """An S3 request for the file failed.
 
-    def __init__(self, url: str, code: str) -> None:
+    ``url`` is the file's ``s3://`` URL, ``code`` S3's error code, ``reason`` the code and S3's own words, if there are
+    any.
+    """
+
+    def __init__(self, url: str, code: str, said: str = "") -> None:
+        reason = f"{code}: {said}" if said else code
         super().__init__(
-            f"S3 request failed for {url} ({code}); nothing was sent. Check the AWS connection, its permissions "
+            f"S3 request failed for {url} ({reason}); nothing was sent. Check the AWS connection, its permissions "
             "and the bucket."
         )
         self.url = url
         self.code = code
+        self.reason = reason
 
 
 class TaskKilled(SmartechRetryableError):

@@ -35,6 +35,9 @@ for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
 
 
+# Seconds to wait for an answer that is only to save work.
+KEY_CHECK_SECONDS = 10.0
+
 __all__ = ["SmartechHook", "purge_uploads"]
 
 
@@ -137,11 +140,27 @@ class SmartechHook(BaseHook):
             reraise=True,
         )
         response: Response = retrying(self._ask, parameters.form(), secrets)
-        return response.requestid()
+        return response.requestid(self._where)
 
     def check(self) -> None:
         """Raise ``SmartechConfigurationError`` if the connection cannot be used."""
         _ = self.account
+
+    def check_api_key(self) -> None:
+        """Ask Smartech whether it refuses the API key, before work that would be in vain.
+
+        Like the test of a connection, it sends an upload without a file, which cannot load anything. It is sent only
+        once, and briefly waited for; any answer but a clear refusal is as good as none.
+
+        :raises SmartechConfigurationError: the connection is wrong.
+        :raises SmartechRefused: Smartech clearly refuses the key.
+        """
+        try:
+            response = self._ask({}, [], min(self.read_timeout, KEY_CHECK_SECONDS))
+        except (SmartechNotReached, SmartechOutcomeUnknown):
+            self.log.info("The API key could not be checked in advance: no answer from Smartech (%s).", self._where)
+            return
+        response.check_api_key(self._where)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check whether Smartech can be reached and refuses the API key, for Airflow's test button.
@@ -149,6 +168,12 @@ class SmartechHook(BaseHook):
         Smartech has no call for this, so the request is an upload without a file, which cannot load anything. Only a
         refused key is certain. Any other answer probably means a valid key, but this is not documented.
         """
+        works, message = self._tested()
+        # The test button uses a random connection id. Airflow's command reads brackets as markup.
+        message = message.replace(f"Connection {self.smartech_conn_id!r}", "The connection")
+        return works, message.translate(str.maketrans("[]", "()"))
+
+    def _tested(self) -> tuple[bool, str]:
         try:
             host = urlsplit(self.account.url).hostname or ""
             return self._ask({}, []).judge_api_key(host)
@@ -175,11 +200,16 @@ class SmartechHook(BaseHook):
             connection.conn_id, api_key=connection.password, host=connection.host, extra=connection.extra_dejson
         )
 
-    def _ask(self, form: Mapping[str, str], secrets: Sequence[str]) -> Response:
+    @property
+    def _where(self) -> str:
+        """The connection and the host, for messages."""
+        return f"connection {self.smartech_conn_id!r}, host {urlsplit(self.account.url).hostname}"
+
+    def _ask(self, form: Mapping[str, str], secrets: Sequence[str], read_timeout: float | None = None) -> Response:
         # Imported here: DAG files import this module but send no requests.
         from airflow_provider_smartech.api.client import ask
 
-        return ask(self.account, form, secrets, self.connect_timeout, self.read_timeout)
+        return ask(self.account, form, secrets, self.connect_timeout, read_timeout or self.read_timeout)
 
 
 def purge_uploads(older_than: timedelta) -> int:

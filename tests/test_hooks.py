@@ -14,7 +14,12 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from airflow_provider_smartech.errors import SmartechError, SmartechInvalidParameter, SmartechNotReached
+from airflow_provider_smartech.errors import (
+    SmartechError,
+    SmartechInvalidParameter,
+    SmartechNotReached,
+    SmartechRefused,
+)
 from airflow_provider_smartech.hooks import SmartechHook, purge_uploads
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
@@ -136,18 +141,66 @@ def test_the_test_of_a_connection_says_that_smartech_was_not_reached_or_what_is_
     assert "no API key" in SmartechHook().test_connection()[1]
 
 
-def test_airflow_s_command_tests_a_connection(sandbox: SandboxServer, connection: SetConnection) -> None:
-    def said() -> str:
+def test_airflow_s_command_says_what_the_test_button_says(sandbox: SandboxServer, connection: SetConnection) -> None:
+    def said() -> tuple[int, str]:
         command = [sys.executable, "-m", "airflow", "connections", "test", "smartech_default"]
         enabled = {**os.environ, "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
         done = subprocess.run(command, env=enabled, capture_output=True, text=True, check=False)
         assert API_KEY not in done.stdout + done.stderr
-        return done.stdout
+        return done.returncode, " ".join(done.stdout.split())
 
-    assert "Connection success!" in said()
-    connection(host=sandbox.api_url, password="an0ther-key-than-the-right-one")
-    assert "refused the API key (HTTP 200, result 'Invalid API key')" in said()
+    code, text = said()
+    assert (code, text.endswith("Connection success!")) == (0, True)
+    for wrong in ({"password": "an0ther-key-than-the-right-one"}, {"extra": {"idc": "[/no such]"}}):
+        connection(**{"host": sandbox.api_url, **wrong})
+        code, text = said()
+        assert (code, text.endswith(f"Connection failed! {SmartechHook().test_connection()[1]}")) == (1, True), text
     assert sandbox.state.uploads() == []
+
+
+def test_the_test_of_a_connection_does_not_name_the_random_id_of_airflow_s_button(
+    connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection(password=None)
+    monkeypatch.setenv("AIRFLOW_CONN_RANDOM123", os.environ["AIRFLOW_CONN_SMARTECH_DEFAULT"])
+    said = SmartechHook("random123").test_connection()
+    assert said == SmartechHook().test_connection()
+    assert said[1].startswith("The connection has no API key.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "refuses"),
+    [
+        (http("200 OK", b'{"result": "Invalid API key"}'), True),
+        (http("401 Unauthorized", b'{"result": "who?"}'), True),
+        (http("403 Forbidden", b'{"result": "API key is inactive"}'), True),
+        (http("403 Forbidden", b'{"result": "who?"}'), False),
+        (http("401 Unauthorized", b"<html>proxy</html>"), False),
+        (http("200 OK", b'{"result": "missing key: path"}'), False),
+        (http("429 Too Many", b'{"result": "Invalid API key"}'), False),
+        (http("500 Oh", b'{"result": "Invalid API key"}'), False),
+        (http("400 Bad Request", b'{"result": "path is required"}'), False),
+        (http("200 OK", b'{"result": "Success", "requestid": "r"}'), False),
+        (b"", False),
+    ],
+)
+def test_a_key_is_refused_in_advance_only_by_a_clear_answer(
+    connection: SetConnection, answer: bytes, refuses: bool
+) -> None:
+    with answering(answer) as (url, seen):
+        connection(host=url)
+        if refuses:
+            with pytest.raises(SmartechRefused, match=r"API key .connection 'smartech_default', host 127"):
+                SmartechHook().check_api_key()
+        else:
+            SmartechHook().check_api_key()
+    assert len(seen) == 1
+    assert b"path=" not in seen[0]
+
+
+def test_a_smartech_that_cannot_be_reached_refuses_no_key(connection: SetConnection) -> None:
+    connection(host="http://127.0.0.1:1/apiv2")
+    SmartechHook().check_api_key()
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_sent(sandbox: SandboxServer) -> None:

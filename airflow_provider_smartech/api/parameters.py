@@ -81,9 +81,10 @@ class BulkUploadParameters:
         """Return the values that no log may show."""
         secrets = self.path.secrets()
         if self.callback:
-            # An answer may contain only the path of the callback.
+            # An answer may contain only a part of the callback: of its path, or of an upload id without the time.
             url = self.callback.get_secret_value()
-            secrets += [url, *(part for part in urlsplit(url).path.split("/") if len(part) >= SHORTEST_SECRET_VALUE)]
+            parts = [name for part in urlsplit(url).path.split("/") for name in (part, part.partition("-")[2])]
+            secrets += [url, *(part for part in parts if len(part) >= SHORTEST_SECRET_VALUE)]
         return secrets
 
     def fingerprint(self) -> str:

@@ -19,6 +19,7 @@ REFUSED_KEY = re.compile(
     r"|\bapi[ _-]?key (is )?(invalid|wrong|incorrect|unknown|missing|expired|inactive|required|not)\b",
     re.IGNORECASE,
 )
+NAMED_KEY = re.compile(r"\bapi[ _-]?key\b", re.IGNORECASE)
 DOUBTFUL = re.compile(r"\bkey\b|api[ _-]?key|unauthori[sz]ed|authent|forbidden|denied|permission|token", re.IGNORECASE)
 # Statuses that reject the request itself. Others, such as 408, 409 and 425, may come although an upload is running.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431})
@@ -47,24 +48,40 @@ class Response:
             "body": shown[:EXCERPT_CHARACTERS],
         }
 
-    def requestid(self) -> str:
+    def requestid(self, where: str) -> str:
         """Return the requestid of an upload that is accepted.
 
+        :param where: the connection and the host, for messages.
         :raises SmartechThrottled: Smartech asked to try later (HTTP 429).
         :raises SmartechRefused: Smartech refused the upload.
         :raises SmartechOutcomeUnknown: the answer is not clear.
         """
         if self.http_status == 429:
-            raise SmartechThrottled("Smartech accepts no more requests at the moment; try later", **self._seen)
+            raise SmartechThrottled(
+                f"Smartech accepts no more requests at the moment ({where}); try later", **self._seen
+            )
         if 200 <= self.http_status < 300 and self._says_success and self._requestid:
             return self._requestid
         if self._refuses:
             raise SmartechRefused(
-                "Smartech refused the upload; check the API key, the IDC and the parameters", **self._seen
+                f"Smartech refused the upload ({where}); check the API key, the IDC and the parameters", **self._seen
             )
+        what = "Smartech had a server error" if self.http_status >= 500 else "Smartech's answer is not clear"
         raise SmartechOutcomeUnknown(
-            "Smartech's answer is not clear; check in its panel whether the upload is running", **self._seen
+            f"{what} ({where}); check in its panel whether the upload is running", **self._seen
         )
+
+    def check_api_key(self, where: str) -> None:
+        """Read it as the answer to a request without a file, which is sent before work that may be in vain.
+
+        Stricter than ``judge_api_key``, because a mistake would stop uploads that would be accepted: an upload with
+        this answer must be refused as well, and the answer must name the API key or be HTTP 401.
+
+        :raises SmartechRefused: it clearly refuses the API key.
+        """
+        is_named = self.http_status == 401 or NAMED_KEY.search(str(self.result))
+        if self._refuses_key and self._refuses and self.http_status != 429 and is_named:
+            raise SmartechRefused(f"Smartech refused the API key ({where}); nothing was sent", **self._seen)
 
     @property
     def _says_success(self) -> bool:
@@ -85,11 +102,18 @@ class Response:
         of_the_key = isinstance(self.result, str) and bool(REFUSED_KEY.search(self.result))
         return self.http_status in REFUSALS or (of_the_key and self.http_status // 100 in (2, 4))
 
+    @property
+    def _refuses_key(self) -> bool:
+        """Whether it seems to refuse the API key."""
+        if not isinstance(self.result, str):
+            return False
+        return self.http_status in (401, 403) or bool(REFUSED_KEY.search(self.result))
+
     def judge_api_key(self, host: str) -> tuple[bool, str]:
         """Read it as the answer to a request without a file: whether the key was not refused, and a message."""
         seen = f"HTTP {self.http_status}" + (f", result {self._seen['result']!r}" if self._seen["result"] else "")
         of_the_api, said = isinstance(self.result, str), str(self.result)
-        if of_the_api and (self.http_status in (401, 403) or REFUSED_KEY.search(said)):
+        if self._refuses_key:
             return False, f"{host} was reached and refused the API key ({seen})."
         if not of_the_api or self.http_status not in (200, 400, 422) or DOUBTFUL.search(said):
             return False, (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Sequence
 
 import uvicorn
 
 from airflow_provider_smartech.config.upload_store import configured_upload_store
+from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.receiver.app import create_app
 
 
@@ -23,9 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # As in Airflow's own servers, so that the store's connection is found in Airflow's database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     store = configured_upload_store()
+    try:
+        store.check()
+    except UploadStoreError as error:
+        # Printed, with the exit code 1.
+        raise SystemExit(str(error)) from None
+    _log_to_stderr()
     print(f"Smartech ping-backs: http://{options.host}:{options.port}/, stored in {store.shown_url}", flush=True)  # noqa: T201
     # No access log: it would show the upload ids.
     uvicorn.run(create_app(store), host=options.host, port=options.port, access_log=False)
+
+
+def _log_to_stderr() -> None:
+    """Show this provider's messages, such as those of ping-backs that are kept, but not those of other libraries."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("airflow_provider_smartech")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 if __name__ == "__main__":

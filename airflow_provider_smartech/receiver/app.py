@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, UploadFile
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
@@ -28,9 +31,12 @@ log = logging.getLogger(__name__)
 
 LARGEST_PINGBACK_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = "60"
+CLIENT_GONE = 400
 # How many ping-backs are stored at the same time, and how many more may wait for that.
 STORE_THREADS = 8
 MOST_WAITING = 500
+# Seconds between two messages in the log about refused calls.
+LOG_INTERVAL_SECONDS = 60.0
 
 
 def create_app(store: UploadStore) -> FastAPI:
@@ -44,6 +50,7 @@ def create_app(store: UploadStore) -> FastAPI:
     # Anyone can send calls that read the store: these must not use up the threads of Airflow's own pages.
     threads, health_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
+    app.exception_handler(AnyHTTPException)(_Refusals().answer)
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> JSONResponse:
@@ -67,6 +74,7 @@ def create_app(store: UploadStore) -> FastAPI:
         call = _Call(upload_id, request.url.query, request.headers.get("Content-Type", ""), body)
         if not await to_thread.run_sync(keep, key, call, limiter=threads):
             raise HTTPException(404)
+        log.info("A ping-back was kept.")
         return {"status": "stored"}
 
     @app.get("/health")
@@ -80,6 +88,31 @@ def create_app(store: UploadStore) -> FastAPI:
         return {"service": "airflow-provider-smartech", "version": __version__, "status": status}
 
     return app
+
+
+class _Refusals:
+    """Counts refused calls, and logs their numbers at most once a minute: a flood must not fill the log.
+
+    For one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: Counter[int] = Counter()
+        self._next = 0.0
+
+    async def answer(self, request: Request, error: AnyHTTPException) -> Response:
+        """Answer a call that is refused, and count it."""
+        if error.status_code != CLIENT_GONE:
+            if not self._numbers:
+                asyncio.get_running_loop().call_at(self._next, self._log)
+            self._numbers[error.status_code] += 1
+        return await http_exception_handler(request, error)
+
+    def _log(self) -> None:
+        numbers = ", ".join(f"{number:,} with HTTP {status}" for status, number in sorted(self._numbers.items()))
+        log.info("Refused calls: %s.", numbers)
+        self._numbers.clear()
+        self._next = asyncio.get_running_loop().time() + LOG_INTERVAL_SECONDS
 
 
 # Async, because FastAPI would run a plain function in another thread.
@@ -99,7 +132,7 @@ async def _body(request: Request) -> bytes:
                 raise HTTPException(413)
     except ClientDisconnect:
         # The client is gone; without this, the log would fill with errors.
-        raise HTTPException(400) from None
+        raise HTTPException(CLIENT_GONE) from None
     return bytes(body)
 
 

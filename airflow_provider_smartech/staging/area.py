@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 # Seconds between two progress messages in the log.
 LOG_INTERVAL_SECONDS = 10.0
 
+# S3's answers that say that there is nothing to remove.
+NOTHING_THERE = ("NoSuchBucket", "NoSuchUpload")
+
 
 def new_folder(prefix: str) -> str:
     """Return an unguessable folder below the prefix."""
@@ -175,6 +178,15 @@ def remove_folder(client: Any, bucket: str, folder: str, spare: Collection[str] 
     return remove(client, bucket, gone) and not left and len(gone) == len(keys)
 
 
+def is_empty(client: Any, bucket: str, folder: str) -> bool:
+    """Whether there is certainly no file in a staging's folder."""
+    try:
+        with storage_errors({"Bucket": bucket, "Key": f"{folder}/"}):
+            return not client.list_objects_v2(Bucket=bucket, Prefix=f"{folder}/", MaxKeys=1).get("Contents")
+    except ContactsStorageError as error:
+        return error.code in NOTHING_THERE
+
+
 def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
     """Whether all staged files still exist."""
     from botocore.exceptions import ClientError
@@ -197,5 +209,6 @@ def _logged(bucket: str, key: str) -> Iterator[list[str]]:
     try:
         yield left
     except ContactsStorageError as error:
-        left.append(key)
-        log.warning("Contact data may be left at s3://%s/%s, remove it by hand: %s", bucket, key, error)
+        if error.code not in NOTHING_THERE:
+            left.append(key)
+            log.warning("Contact data may be left at s3://%s/%s (%s). Remove it by hand.", bucket, key, error.reason)

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_smartech.errors import ContactsRefused
+from airflow_provider_smartech.extracts.csv_format import QUERY
 from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 log = logging.getLogger(__name__)
 
 # How many bytes are read; a header of some hundred columns is a few kilobytes.
 HEAD_BYTES = 64 << 10
+
+# How many characters of the columns' names a message shows.
+LONGEST_LIST = 500
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAGIC = {
@@ -51,25 +55,39 @@ def check_object(client: Any, bucket: str, key: str, primary_key: str | None) ->
 def check_columns(names: Sequence[str], primary_key: str | None, source: str) -> None:
     """Check that the columns' names are a valid header.
 
-    The messages show positions, not names: in a file without a header, the names are a contact's data.
+    For a file, the messages show positions, not names: in a file without a header, the names are a contact's data.
 
     :raises ContactsRefused: a name is blank or repeated, or the primary key is missing.
     """
     seen: dict[str, int] = {}
     for position, name in enumerate((name.strip() for name in names), start=1):
         if not name:
-            raise ContactsRefused(source, f"column {position} has no name. Give it one in the header.")
+            where = "query" if source == QUERY else "header"
+            raise ContactsRefused(source, f"column {position} has no name. Give it one in the {where}.")
         if name in seen:
             raise ContactsRefused(
                 source, f"columns {seen[name]} and {position} have the same name. Rename or drop one."
             )
         seen[name] = position
     if primary_key is not None and primary_key not in names:
-        raise ContactsRefused(
-            source,
-            f"none of the {len(names)} columns is named {primary_key!r}, the primary key. Is the first row a header, "
-            "and is the name spelled the same, with the same upper and lower case?",
-        )
+        missing = f"none of the {len(names)} columns is named {primary_key!r}, the primary key."
+        hint = _columns_of_query(names) if source == QUERY else _columns_of_file(names, primary_key)
+        raise ContactsRefused(source, f"{missing} {hint}")
+
+
+def _columns_of_query(names: Sequence[str]) -> str:
+    return (
+        f"The columns are {', '.join(names)[:LONGEST_LIST]}, after renaming. Name one of them so, in the query or with "
+        "the parameter columns. Upper and lower case must be the same."
+    )
+
+
+def _columns_of_file(names: Sequence[str], primary_key: str) -> str:
+    """Show no name but one that is the primary key's, apart from its spelling."""
+    for position, name in enumerate(names, start=1):
+        if name.strip().casefold() == primary_key.strip().casefold():
+            return f"Column {position} is named {name!r}: blanks, and upper and lower case, must be the same."
+    return "Is the first row a header, and is the name spelled the same, with the same upper and lower case?"
 
 
 def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, bool]:

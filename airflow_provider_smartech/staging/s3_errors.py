@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_provider_smartech.errors import ContactsStorageError
+from airflow_provider_smartech.redaction import scrub
+
+EXCERPT_CHARACTERS = 300
 
 
 @contextmanager
@@ -18,6 +21,8 @@ def storage_errors(where: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise ContactsStorageError(url, str(error.response.get("Error", {}).get("Code", "unknown"))) from error
+        said = error.response.get("Error", {})
+        message = scrub(str(said.get("Message") or ""), [])[:EXCERPT_CHARACTERS]
+        raise ContactsStorageError(url, str(said.get("Code", "unknown")), message) from error
     except BotoCoreError as error:
         raise ContactsStorageError(url, type(error).__name__) from error

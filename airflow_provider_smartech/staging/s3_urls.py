@@ -27,6 +27,14 @@ UrlMode = Literal["presigned", "direct"]
 LONGEST_VALIDITY = timedelta(days=7)
 HOUR_SECONDS = 3600
 
+# The answers after which no request for a bucket can succeed.
+UNUSABLE = {
+    "404": "there is no such bucket",
+    "NoSuchBucket": "there is no such bucket",
+    "NoCredentialsError": "it has no credentials",
+    "ParamValidationError": "a bucket cannot have that name",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class S3Urls:
@@ -104,6 +112,23 @@ class S3Urls:
         style = {} if hook.conn_config.get_service_endpoint_url("s3") else {"addressing_style": "virtual"}
         own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
         return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
+
+    def check_bucket(self, bucket: str) -> None:
+        """Check that there is such a bucket, as far as S3 says it clearly.
+
+        Anything else goes on, as the connection may lack the permission for this request alone.
+
+        :raises SmartechConfigurationError: there is no such bucket, or there are no credentials.
+        """
+        try:
+            with storage_errors({"Bucket": bucket, "Key": ""}):
+                self.client.head_bucket(Bucket=bucket)
+        except ContactsStorageError as error:
+            if problem := UNUSABLE.get(error.code):
+                raise SmartechConfigurationError(
+                    f"The AWS connection {self.aws_conn_id!r} cannot be used with the bucket {bucket!r}: {problem}."
+                ) from error
+            log.info("S3 does not say whether there is a bucket %s (%s).", bucket, error.reason)
 
     def check(self, bucket: str, key: str) -> None:
         """Warn or fail if a URL would expire early.

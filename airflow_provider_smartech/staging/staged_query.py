@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import requires
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 from airflow.sdk import BaseHook
 
 from airflow_provider_smartech.errors import ContactsEmpty, ContactsWithoutKey, SmartechConfigurationError
@@ -65,10 +67,19 @@ class StagedQuery:
     def database(self) -> DbApiHook:
         """Return the hook of the database.
 
-        :raises SmartechConfigurationError: the connection is not for a database.
+        :raises SmartechConfigurationError: the connection is not for a database, or its provider is missing.
         """
         connection = BaseHook.get_connection(self.conn_id)
-        hook = connection.get_hook(hook_params=self.hook_params)  # type: ignore[no-untyped-call]
+        try:
+            hook = connection.get_hook(hook_params=self.hook_params)  # type: ignore[no-untyped-call]
+        except (AirflowException, AttributeError, ImportError) as error:
+            # What Airflow raises for a type without a hook; for its own types without one, it is an AttributeError.
+            package = _provider_of(connection.conn_type or "")
+            raise SmartechConfigurationError(
+                f"Airflow has no database hook for connection {self.conn_id!r}, which has the type "
+                f"{connection.conn_type!r} ({type(error).__name__}). Install {package} "
+                "wherever Airflow runs and restart Airflow's components, or correct the type of the connection."
+            ) from error
         # Imported late, as below: DAG files are parsed every few seconds, and their tasks run once a night.
         from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -124,6 +135,15 @@ class StagedQuery:
         if self.on_empty == "skip":
             raise AirflowSkipException("There are no contacts to upload.")
         area.add_header_alone()
+
+
+def _provider_of(conn_type: str) -> str:
+    """Return the package of a connection type, as far as Airflow's own list of providers shows it."""
+    listed = {re.split(r"[^\w-]", requirement)[0] for requirement in requires("apache-airflow") or ()}
+    providers = {name for name in listed if name.startswith("apache-airflow-providers-")}
+    ending = f"-{conn_type.replace('_', '-')}"
+    found = [name for name in providers if name.endswith(ending)]
+    return found[0] if len(found) == 1 else "the provider package of that database"
 
 
 def one_of(name: str, value: object, choices: Any) -> None:

@@ -10,7 +10,7 @@ from itertools import count, takewhile
 
 from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.errors import SmartechOutcomeUnknown, UploadStoreError
-from airflow_provider_smartech.staging.area import exist, new_folder, remove_folder
+from airflow_provider_smartech.staging.area import exist, is_empty, new_folder, remove_folder
 from airflow_provider_smartech.staging.s3_urls import S3Urls
 from airflow_provider_smartech.staging.staged_query import StagedQuery
 from airflow_provider_smartech.tasks.submission import Submission
@@ -85,12 +85,28 @@ class TaskStagings:
         left = [staging for staging in self.all() if not staging.removed]
         uploads = self._uploads() if left else []
         for staging in left:
-            sent = [one for one in uploads if staging.holds(one)]
-            states = {one.key: one.progress(self.statuses).state for one in sent}
-            taken = [one for one in sent if states[one.key] is not State.NOT_ACCEPTED]
-            if also_uploaded:
-                taken = [one for one in taken if not states[one.key].ended and not one.given_up]
-            self.remove(staging, {one.record.file for one in taken})
+            self.remove(staging, self._taken(staging, uploads, also_uploaded=also_uploaded))
+
+    def name_left(self, delete_staged: str, *, over: bool) -> None:
+        """Log what the tries of this task have left in S3, and why.
+
+        :param over: whether there is no other try.
+        """
+        left = [staging for staging in self.all() if not staging.removed]
+        uploads = self._uploads() if left else []
+        for staging in left:
+            if not staging.complete:
+                why = "a try was killed while it wrote them, or they could not be removed"
+            elif is_empty(self.urls.client, staging.bucket, staging.folder):
+                continue
+            elif self._taken(staging, uploads, also_uploaded=True):
+                why = "Smartech may still fetch them"
+            elif not over and self.task.is_of_round(staging.task):
+                why = "the next try continues with them"
+            else:
+                failed = over and delete_staged == "always"
+                why = "they could not be removed" if failed else f"delete_staged is {delete_staged!r}"
+            log.warning("Files with contacts are left in %s: %s.", staging.url, why)
 
     def remove(self, staging: Staging, spare: Collection[str] = ()) -> None:
         """Remove the files of a staging, except those named in ``spare``; files that are left are logged."""
@@ -100,6 +116,15 @@ class TaskStagings:
             log.warning("Not removing %s of %s: Smartech may still fetch them.", ", ".join(sorted(spare)), staging.url)
         if remove_folder(self.urls.client, staging.bucket, staging.folder, spare):
             self.store.staging_removed(staging)
+
+    def _taken(self, staging: Staging, uploads: list[Upload], *, also_uploaded: bool) -> set[str]:
+        """Return the names of the files that Smartech has, or, with ``also_uploaded``, may still fetch."""
+        sent = [one for one in uploads if staging.holds(one)]
+        states = {one.key: one.progress(self.statuses).state for one in sent}
+        taken = [one for one in sent if states[one.key] is not State.NOT_ACCEPTED]
+        if also_uploaded:
+            taken = [one for one in taken if not states[one.key].ended and not one.given_up]
+        return {one.record.file for one in taken}
 
     def _uploads(self) -> list[Upload]:
         """Return all uploads of the tries of this task so far, of any file."""

@@ -239,7 +239,8 @@ class Submission:
             requestid = self.hook.submit(parameters)
         except SmartechRequestError as error:
             surely_not = isinstance(error, SmartechRefused | SmartechThrottled | SmartechNotReached)
-            self.store.answered(record.key, Answer(outcome="not accepted" if surely_not else "unknown"))
+            outcome: Literal["not accepted", "unknown"] = "not accepted" if surely_not else "unknown"
+            self.store.answered(record.key, Answer.failed(outcome, str(error), parameters.secrets()))
             raise
         # Logged before it is stored: if the store fails, the requestid is still in the log.
         log.info("Smartech accepted the upload of %s as %s.", record.path, requestid)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_smartech.assets.outlets import COUNTED, total
 from airflow_provider_smartech.errors import TaskKilled, UploadStoreError
@@ -78,7 +78,8 @@ class SqlToSmartechOperator(S3BaseOperator):
     :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
     :raises ContactsQueryFailed: the database aborted the query while rows were read.
     :raises ContactsStorageError: an S3 request for the files failed.
-    :raises SmartechConfigurationError: a connection has the wrong type, or its credentials expire too soon.
+    :raises SmartechConfigurationError: a connection has the wrong type or its provider is missing, its credentials
+        expire too soon, or there is no such bucket.
     """
 
     template_fields: Sequence[str] = (
@@ -255,6 +256,9 @@ class SqlToSmartechOperator(S3BaseOperator):
         self._urls.check(self.s3_bucket, self.s3_prefix)
         submission.check()
         submission.check_earlier()
+        self._query().database()
+        self._urls.check_bucket(self.s3_bucket)
+        submission.hook.check_api_key()
         staged = self._staged(submission)
         staged.remove_superseded(also_uploaded=self.delete_staged != "never")
         self._streaming = True
@@ -265,17 +269,19 @@ class SqlToSmartechOperator(S3BaseOperator):
 
     @contextmanager
     def _tidied(self, context: Context) -> Iterator[None]:
-        """With ``delete_staged="always"``, remove the staged files when the task has finally failed."""
+        """After a failure, log which staged files are left; if it is final, first remove them if configured."""
         try:
             yield
-        except TaskDeferred:
+        except (TaskDeferred, AirflowSkipException):
             raise
         except BaseException as error:
             ti = context["ti"]
             over = isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
-            if self.delete_staged == "always" and over:
-                try:
-                    self._staged(self._submission(context, self._wait())).remove_superseded(also_uploaded=True)
-                except Exception as failure:  # noqa: BLE001 - it must not replace the error that ended the task
-                    log.warning("Staged files may be left in S3. %s", failure)
+            try:
+                staged = self._staged(self._submission(context, self._wait()))
+                if self.delete_staged == "always" and over:
+                    staged.remove_superseded(also_uploaded=True)
+                staged.name_left(self.delete_staged, over=over)
+            except Exception as failure:  # noqa: BLE001 - it must not replace the error that ended the task
+                log.warning("It is not known whether staged files are left in S3. %s", failure)
             raise

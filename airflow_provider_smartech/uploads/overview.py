@@ -140,7 +140,7 @@ def events(upload: Upload, statuses: Statuses) -> list[Event]:
             "not accepted": "Smartech did not accept it",
             "unknown": "no clear answer came",
         }[answer.outcome]
-        found.append(Event(at=answer.at, what=outcome))
+        found.append(Event(at=answer.at, what=": ".join(filter(None, [outcome, answer.reason]))))
     found += [
         Event(at=pingback.at, what=f"ping-back: {verdict}", is_pingback=True, payload=pingback.shown)
         for pingback, verdict in upload.verdicts(statuses)

@@ -14,10 +14,14 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from airflow_provider_smartech.errors import UploadFailed, UploadRowsRejected, UploadStatusUnrecognised
+from airflow_provider_smartech.json_values import storable
+from airflow_provider_smartech.redaction import scrub
 from airflow_provider_smartech.uploads.row_counts import Rows, counts
 from airflow_provider_smartech.uploads.statuses import Statuses, Verdict, requestids
 
 _ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
+# The length of the text that says why an upload was not accepted.
+REASON_CHARACTERS = 500
 KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")
 
 
@@ -148,10 +152,19 @@ class Record(Document):
 
 
 class Answer(Document):
-    """How the request ended; ``requestid`` only if Smartech accepted it."""
+    """How the request ended: ``requestid`` if Smartech accepted it, else ``reason``, a short text without secrets."""
 
     outcome: Literal["accepted", "not accepted", "unknown"]
     requestid: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def failed(cls, outcome: Literal["not accepted", "unknown"], error: str, secrets: Iterable[str]) -> Answer:
+        """Return the answer for a request that ended with an error.
+
+        :param secrets: what the error must not show.
+        """
+        return cls(outcome=outcome, reason=storable(scrub(error, secrets))[:REASON_CHARACTERS])
 
 
 class Handover(Document):

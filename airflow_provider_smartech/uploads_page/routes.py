@@ -121,6 +121,7 @@ def upload(store: StoreDep, may_see: MaySeeDep, key: str) -> Response:
         "upload.html",
         upload=overview,
         record=found.record,
+        reason=found.answer and found.answer.reason,
         events=events(found, statuses),
     )
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_smartech.errors import SmartechError, SmartechOutcomeUnknown, SmartechRefused, SmartechThrottled
+from airflow_provider_smartech.errors import (
+    SmartechError,
+    SmartechOutcomeUnknown,
+    SmartechRefused,
+    SmartechRequestError,
+    SmartechThrottled,
+)
 from airflow_provider_smartech.hooks import SmartechHook
 from tests.conftest import API_KEY, SetConnection
 from tests.support.file_server import FileServer
@@ -84,6 +91,27 @@ def test_only_what_is_unmistakably_a_no_is_taken_for_a_refusal(
             SmartechHook().bulk_upload(csv_url)
     assert type(caught.value) is error
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("400 Bad Request", "Smartech refused the upload ("),
+        ("429 Slow Down", "Smartech accepts no more requests at the moment ("),
+        ("200 OK", "Smartech's answer is not clear ("),
+        ("500 Oh", "Smartech had a server error ("),
+        ("503 Unavailable", "Smartech had a server error ("),
+    ],
+)
+def test_the_error_names_the_connection_and_the_host(
+    connection: SetConnection, csv_url: str, status: str, said: str
+) -> None:
+    with answering(http(status, b"{}")) as (url, _):
+        connection(host=url)
+        with pytest.raises(
+            SmartechRequestError, match=f"^{re.escape(said)}connection 'smartech_default', host 127.0.0.1"
+        ):
+            SmartechHook().bulk_upload(csv_url)
 
 
 @pytest.mark.parametrize(

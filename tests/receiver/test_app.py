@@ -320,11 +320,46 @@ def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: 
 
         eventually(answers, 60)
         assert httpx.post(f"http://127.0.0.1:{port}/pingback/{upload_id}", json={"status": "failed"}).is_success
+        assert httpx.post(f"http://127.0.0.1:{port}/pingback/{new_upload_id()}").status_code == 404
     finally:
         process.terminate()
         output, _ = process.communicate(timeout=20)
     assert kept(store, upload_id) == [{"status": "failed"}]
     assert upload_id.encode() not in output
+    assert output.count(b" INFO A ping-back was kept.") == 1
+    assert b" INFO Refused calls: 1 with HTTP 404." in output
+
+
+def test_alone_it_does_not_start_without_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SMARTECH__UPLOAD_STORE", "s3://no_such_connection@bucket/smartech")
+    command = [sys.executable, "-m", "airflow_provider_smartech.receiver", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Cannot read or write the upload store at s3://no_such_connection@bucket/smartech" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_kept_pingbacks_are_logged_and_refused_calls_are_counted(
+    url: str, receiver: ReceiverServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_smartech.receiver.app.LOG_INTERVAL_SECONDS", 1.0)
+    caplog.set_level(logging.INFO, "airflow_provider_smartech")
+
+    def logged() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name.startswith("airflow_provider_smartech")]
+
+    assert httpx.post(url, json={"status": "completed"}).status_code == 200
+    httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", json={})
+    eventually(lambda: len(logged()) == 2)
+    for _ in range(5):
+        httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", json={})
+    httpx.get(url)
+    eventually(lambda: len(logged()) == 3)
+    assert logged() == [
+        "A ping-back was kept.",
+        "Refused calls: 1 with HTTP 404.",
+        "Refused calls: 5 with HTTP 404, 1 with HTTP 405.",
+    ]
 
 
 def test_what_comes_for_an_unknown_upload_is_not_even_read(

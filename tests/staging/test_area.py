@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_smartech.errors import ContactsQueryFailed, TaskKilled
+from airflow_provider_smartech.errors import ContactsQueryFailed, ContactsStorageError, TaskKilled
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.staging import area as staging_area
+from airflow_provider_smartech.staging.s3_urls import S3Urls
 from tests.support.submissions import submitted
 from tests.support.tasks import run
 from tests.support.transfers import MUCH, QUERY, from_sql, keys, unfinished
@@ -22,6 +23,18 @@ def test_parts_that_a_killed_worker_left_are_removed_with_its_folder(s3: Any, bu
     assert staging_area.remove_folder(s3, bucket, "staged/one")
     left = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert [upload["Key"] for upload in left] == ["staged/other/contacts-00001.csv"]
+
+
+def test_nothing_is_said_to_be_left_where_there_is_no_bucket(
+    sandbox: SandboxServer, s3: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As if it had been removed after the check.
+    monkeypatch.setattr(S3Urls, "check_bucket", lambda self, bucket: None)
+    for sql in (QUERY, MUCH.format(zero=0)):
+        with pytest.raises(ContactsStorageError, match=r"NoSuchBucket: The specified bucket does not exist"):
+            run(from_sql("no-such-bucket", sql=sql))
+    assert staging_area.remove_folder(s3, "no-such-bucket", "staged/one")
+    assert " left " not in caplog.text
 
 
 def test_a_query_that_breaks_off_leaves_nothing_in_s3(sandbox: SandboxServer, s3: Any, bucket: str) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_smartech.staging import area as staging_area
 from airflow_provider_smartech.staging import s3_multipart as multipart
 from tests.support.submissions import submitted
 from tests.support.tasks import run
-from tests.support.transfers import MUCH, from_sql, keys, s3_refuses, unfinished
+from tests.support.transfers import MUCH, from_s3, from_sql, keys, s3_refuses, unfinished
 
 pytestmark = pytest.mark.usefixtures("receiver", "warehouse")
 
@@ -46,6 +46,18 @@ def test_a_storage_that_breaks_off_leaves_nothing_in_s3(
     with pytest.raises(ContactsStorageError, match="SlowDown"):
         run(from_sql(bucket, sql=MUCH.format(zero=0)))
     assert (keys(s3, bucket), unfinished(s3, bucket), submitted(sandbox)) == ([], [], [])
+
+
+def test_s3_s_own_words_are_shown_without_secrets(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = "https://b.s3.amazonaws.com/k?X-Amz-Signature=s1gnature0123456789"
+    s3_refuses(monkeypatch, "PutObject", "AccessDenied", f"role/r must not s3:PutObject to {link} {'x' * 1000}")
+    upload = multipart.MultipartUpload(from_s3(bucket)._urls.client, bucket, "x.csv", {})
+    with pytest.raises(ContactsStorageError) as caught:
+        upload.complete()
+    shown = f"AccessDenied: role/r must not s3:PutObject to {link.partition('?')[0]} x"
+    assert f"S3 request failed for s3://{bucket}/x.csv ({shown}" in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert "s1gnature" not in str(caught.value)
 
 
 def test_no_more_than_a_few_parts_are_held_at_once(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

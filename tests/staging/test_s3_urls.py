@@ -19,7 +19,7 @@ from airflow_provider_smartech.sandbox import SandboxServer
 from tests.support.contacts import CSV
 from tests.support.submissions import submitted
 from tests.support.tasks import run
-from tests.support.transfers import from_s3
+from tests.support.transfers import from_s3, s3_refuses
 
 pytestmark = pytest.mark.usefixtures("receiver", "csv_in_s3")
 
@@ -113,6 +113,31 @@ def test_no_library_logs_a_link_or_what_signs_it(
     for secret in (*secrets, "s3cret/k3y", "SecretAccessKey"):
         for form in (secret, quote(secret, safe=""), quote(secret)):
             assert not [record.name for record in caplog.records if form in f"{record.getMessage()} {record.args}"]
+
+
+class TestBucket:
+    """What is known of the bucket before a query runs."""
+
+    @pytest.mark.usefixtures("s3")
+    @pytest.mark.parametrize(
+        ("name", "problem"),
+        [("no-such-bucket", "there is no such bucket"), ("not a bucket", "a bucket cannot have that name")],
+    )
+    def test_one_that_cannot_be_there_is_refused(self, name: str, problem: str) -> None:
+        with pytest.raises(SmartechConfigurationError, match=f"'aws_default' .* bucket '{name}': {problem}"):
+            from_s3(name)._urls.check_bucket(name)
+
+    def test_it_is_refused_without_credentials(self, bucket: str, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        extra = {"endpoint_url": moto, "region_name": "us-east-1"}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": extra}))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        with pytest.raises(SmartechConfigurationError, match="it has no credentials"):
+            from_s3(bucket, url_mode="direct")._urls.check_bucket(bucket)
+
+    @pytest.mark.parametrize("code", ["403", "AccessDenied", "SlowDown"])
+    def test_any_other_answer_goes_on(self, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+        s3_refuses(monkeypatch, "HeadBucket", code)
+        from_s3(bucket)._urls.check_bucket(bucket)
 
 
 class TestCredentials:

@@ -1,13 +1,20 @@
-"""A query's rows that have no key, no rows at all, and columns that are not fit."""
+"""A query's rows that have no key, no rows at all, columns that are not fit, and a database without a provider."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_smartech.errors import ContactsEmpty, ContactsRefused, ContactsWithoutKey
+from airflow_provider_smartech.errors import (
+    ContactsEmpty,
+    ContactsRefused,
+    ContactsWithoutKey,
+    SmartechConfigurationError,
+)
 from airflow_provider_smartech.sandbox import SandboxServer
 from tests.support.submissions import submitted
 from tests.support.tasks import run
@@ -59,13 +66,40 @@ class TestKeysAndEmptiness:
             ({"columns": {"mail": "EMAIL"}}, "columns renames 'mail', but the query returns EMAIL, name"),
             ({"columns": {"EMAIL": "name"}}, "columns 1 and 2 have the same name"),
             ({"columns": {"EMAIL": " "}}, "column 1 has no name"),
-            ({"primary_key": "email"}, "none of the 2 columns is named 'email'"),
+            (
+                {"primary_key": "email", "columns": {"name": "NAME"}},
+                "from the query were not uploaded: none of the 2 columns is named 'email', the primary key. "
+                "The columns are EMAIL, NAME, after renaming.",
+            ),
+            ({"sql": 'SELECT 1 AS " "'}, "column 1 has no name. Give it one in the query."),
             ({"sql": "SELECT 1 AS a, 2 AS a"}, "columns 1 and 2 have the same name"),
         ],
     )
     def test_columns_that_are_not_fit_are_refused_before_a_row_is_read(
         self, sandbox: SandboxServer, s3: Any, bucket: str, arguments: dict[str, Any], reason: str
     ) -> None:
-        with pytest.raises(ContactsRefused, match=reason):
+        with pytest.raises(ContactsRefused, match=re.escape(reason)):
             run(from_sql(bucket, **arguments))
         assert (keys(s3, bucket), submitted(sandbox)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "package"),
+    [
+        ("mysql", "apache-airflow-providers-mysql"),
+        ("mssql", "apache-airflow-providers-microsoft-mssql"),
+        ("no_such_database", "the provider package of that database"),
+        ("generic", "the provider package of that database"),
+    ],
+)
+def test_a_database_without_its_provider_is_named_with_the_package_to_install(
+    sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch, conn_type: str, package: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": conn_type, "password": "s3cret"}))
+    with pytest.raises(SmartechConfigurationError) as caught:
+        run(from_sql(bucket, conn_id="other"))
+    said = str(caught.value)
+    assert f"connection 'other', which has the type '{conn_type}'" in said
+    assert f"Install {package} wherever Airflow runs and restart Airflow's components" in said
+    assert "s3cret" not in said
+    assert submitted(sandbox) == []

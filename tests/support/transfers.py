@@ -69,10 +69,10 @@ def value(postgres: PostgresServer, sql: str) -> Any:
         connection.close()
 
 
-def s3_refuses(monkeypatch: pytest.MonkeyPatch, call: str, code: str) -> None:
+def s3_refuses(monkeypatch: pytest.MonkeyPatch, call: str, code: str, message: str = "m") -> None:
     """Let one call of S3 fail, as the stand-in cannot be told to."""
     get_conn = S3Hook.get_conn
-    status = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+    status = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": 503}}
 
     def breaking(self: S3Hook) -> Any:
         client = get_conn(self)

@@ -11,6 +11,8 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
+    SmartechError,
+    SmartechInvalidParameter,
     SmartechOutcomeUnknown,
     SmartechRefused,
     UploadFailed,
@@ -166,6 +168,11 @@ class TestRounds:
         postgres.execute("DROP SEQUENCE asked_by_clock")
 
 
+def own_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the product has logged: the stand-in of S3 has a log of its own."""
+    return [one.getMessage() for one in caplog.records if one.name.startswith("airflow_provider_smartech")]
+
+
 class AnHourBehind(datetime):
     """The clock of a worker that goes wrong."""
 
@@ -245,6 +252,62 @@ class TestDeletion:
             run(task, FakeTaskInstance(try_number=2, max_tries=3))
         assert len(keys(s3, bucket)) == left
 
+    @pytest.mark.parametrize(
+        ("fault", "delete_staged", "try_number", "why"),
+        [
+            (Fault.STATUS_FAILED, "on_success", 1, "the next try continues with them"),
+            (Fault.STATUS_FAILED, "on_success", 3, "delete_staged is 'on_success'"),
+            (Fault.STATUS_FAILED, "never", 3, "delete_staged is 'never'"),
+            (Fault.STATUS_FAILED, "always", 3, None),
+            (Fault.INVALID_KEY, "always", 1, None),
+            (Fault.CUT_BEFORE, "always", 3, "Smartech may still fetch them"),
+        ],
+    )
+    def test_after_a_failure_the_log_ends_with_what_is_left_and_why(
+        self,
+        sandbox: SandboxServer,
+        s3: Any,
+        bucket: str,
+        caplog: pytest.LogCaptureFixture,
+        fault: Fault,
+        delete_staged: Any,
+        try_number: int,
+        why: str | None,
+    ) -> None:
+        sandbox.fail_next(fault)
+        task = from_sql(bucket, wait_for_completion=True, delete_staged=delete_staged)
+        with pytest.raises(SmartechError):
+            run(task, FakeTaskInstance(try_number=try_number, max_tries=2))
+        folders = {key.rpartition("/")[0] for key in keys(s3, bucket)}
+        said = [f"Files with contacts are left in s3://{bucket}/{folder}/: {why}." for folder in folders]
+        assert len(said) == (why is not None)
+        logged = own_messages(caplog)
+        assert [line for line in logged if line.startswith("Files with contacts")] == said
+        assert logged[len(logged) - len(said) :] == said
+
+    def test_files_that_could_not_be_removed_are_named_and_those_that_are_gone_are_not(
+        self,
+        sandbox: SandboxServer,
+        s3: Any,
+        bucket: str,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        task = from_sql(bucket, wait_for_completion=True, delete_staged="always")
+        with monkeypatch.context() as patch:
+            s3_refuses(patch, "DeleteObject", "AccessDenied")
+            sandbox.fail_next(Fault.INVALID_KEY)
+            with pytest.raises(SmartechRefused):
+                run(task)
+        assert own_messages(caplog)[-1].endswith("/: they could not be removed.")
+        caplog.clear()
+        for key in keys(s3, bucket):
+            s3.delete_object(Bucket=bucket, Key=key)
+        task = from_sql(bucket, wait_for_completion=True, delete_staged="never", listid="none")
+        with pytest.raises(SmartechInvalidParameter):
+            run(task, FakeTaskInstance(try_number=2, max_tries=3))
+        assert own_messages(caplog) == []
+
     def test_a_file_that_cannot_be_removed_is_named_and_fails_nothing(
         self,
         sandbox: SandboxServer,
@@ -255,7 +318,8 @@ class TestDeletion:
     ) -> None:
         s3_refuses(monkeypatch, "DeleteObject", "AccessDenied")
         run(from_sql(bucket, wait_for_completion=True))
-        assert f"Contact data may be left at s3://{bucket}/{keys(s3, bucket)[0]}" in caplog.text
+        left = f"s3://{bucket}/{keys(s3, bucket)[0]}"
+        assert f"Contact data may be left at {left} (AccessDenied: m). Remove it by hand." in caplog.text
 
     def test_a_damaged_record_of_what_was_staged_stops_nobody(
         self, sandbox: SandboxServer, s3: Any, bucket: str, store: UploadStore, caplog: pytest.LogCaptureFixture

@@ -29,10 +29,11 @@ from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.tasks.submission import Submission
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack
+from airflow_provider_smartech.uploads.upload import PingBack, new_upload_id
+from tests.conftest import API_KEY, SetConnection
 from tests.support.contacts import write_contacts
 from tests.support.file_server import FileServer
-from tests.support.servers import ReceiverServer, eventually
+from tests.support.servers import ReceiverServer, answering, eventually, http
 from tests.support.submissions import CLEARED, FIRST, RETRY, connect, crashing, only_upload, operator, submitted
 from tests.support.tasks import FakeTaskInstance, run
 
@@ -256,6 +257,32 @@ def test_an_upload_that_was_never_accepted_is_sent_anew_without_a_word(
     with caplog.at_level(logging.WARNING):
         assert [run(operator(csv_url, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
     assert caplog.text == ""
+
+
+def test_why_it_was_not_accepted_is_kept_in_short_and_without_secrets(
+    connection: SetConnection,
+    receiver: ReceiverServer,
+    store: UploadStore,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upload_id, signed = new_upload_id(), f"{csv_url}?X-Amz-Signature=s1gnature0123456789"
+    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.new_upload_id", lambda: upload_id)
+    # An answer that repeats what it was sent, and more than can be kept.
+    secrets = [API_KEY, signed, f"{receiver.url}/pingback/{upload_id}", upload_id, upload_id.partition("-")[2]]
+    said = json.dumps({"result": " ".join(["no:", *secrets, "\ud800 \x00", "x" * 1000])})
+    with answering(http("400 Bad Request", said.encode())) as (url, _):
+        connection(host=url)
+        with pytest.raises(SmartechRefused):
+            run(operator(signed), FIRST)
+    answer = only_upload(store).answer
+    assert answer
+    assert answer.reason
+    assert answer.reason.startswith("Smartech refused the upload (connection 'smartech_default', host 127.0.0.1)")
+    assert "result 'no: ***" in answer.reason
+    assert len(answer.reason) == 500
+    assert not [secret for secret in secrets if secret in answer.reason]
+    assert "s1gnature" not in answer.reason
 
 
 def test_an_upload_that_never_reached_smartech_is_sent_anew(

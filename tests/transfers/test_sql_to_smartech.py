@@ -25,7 +25,7 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
 from tests.support.servers import eventually
-from tests.support.submissions import submitted
+from tests.support.submissions import connect, submitted
 from tests.support.tasks import FakeTaskInstance, context, run
 from tests.support.transfers import QUERY, from_sql, keys, loaded, the_second_gets
 
@@ -196,10 +196,19 @@ class TestRefusals:
             run(from_sql(bucket, listid="none"))
         with pytest.raises(SmartechConfigurationError):
             run(from_sql(bucket, smartech_conn_id="nowhere"))
+        with pytest.raises(SmartechConfigurationError, match="which is not a database"):
+            run(from_sql(bucket, conn_id="aws_default"))
+        with pytest.raises(SmartechConfigurationError, match="there is no such bucket"):
+            run(from_sql("no-such-bucket"))
+        with monkeypatch.context() as patch:
+            connect(patch, sandbox, password="an0ther-key-than-the-right-one")
+            with pytest.raises(SmartechRefused, match="refused the API key"):
+                run(from_sql(bucket))
         monkeypatch.delenv("AIRFLOW__SMARTECH__CALLBACK_BASE_URL")
         with pytest.raises(SmartechConfigurationError, match="callback_base_url"):
             run(from_sql(bucket, wait_for_completion=True))
         assert asked == []
+        assert submitted(sandbox) == []
 
     @pytest.mark.parametrize(
         "wrong",

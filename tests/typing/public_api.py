@@ -137,6 +137,7 @@ def tasks_of_ones_own(context: Context) -> None:
     assert_type(hook.bulk_upload("https://x.example.com/y.csv", 33), str)
     hook.bulk_upload("https://x.example.com/y.csv", listid="33", notifyemail="ops@example.com", callback=None)
     assert_type(hook.test_connection(), tuple[bool, str])
+    hook.check_api_key()
     assert_type(purge_uploads(timedelta(days=90)), int)
     trigger = SmartechBulkUploadTrigger(["20260101T000000-0"], 1767225600.0)
     assert_type(trigger.serialize(), tuple[str, dict[str, Any]])

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_ATTENTION, UNREADABLE, Overview, events
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import Handover, State
+from airflow_provider_smartech.uploads.upload import Answer, Handover, Record, State
 from tests.uploads.conftest import BEGAN, task
 
 
@@ -94,6 +94,18 @@ def test_a_wait_that_goes_on_is_counted_until_now(
     overview = Overview.of(store.read(submit(0)), settings.statuses)
     assert overview.ended_at is None
     assert overview.seconds == pytest.approx((datetime.now(UTC) - BEGAN).total_seconds(), abs=60)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "what"), [("not accepted", "Smartech did not accept it: why"), ("unknown", "no clear answer came: why")]
+)
+def test_the_time_line_says_why_it_was_not_accepted(
+    store: UploadStore, settings: Settings, outcome: Any, what: str
+) -> None:
+    key = f"{BEGAN:%Y%m%dT%H%M%S}-{0:040x}"
+    store.create(Record(key=key, path="https://x.example.com/y.csv", smartech_conn_id="c", tracked=True))
+    store.answered(key, Answer.failed(outcome, "why", []))
+    assert [event.what for event in events(store.read(key), settings.statuses)][1] == what
 
 
 def test_the_time_line_tells_what_happened_in_order(

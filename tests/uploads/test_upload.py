@@ -35,6 +35,17 @@ def upload(*payloads: Any, answer: Answer | None = None) -> Upload:
     return Upload(record=record, answer=answer, pingbacks=tuple(reversed(pingbacks)))
 
 
+def test_an_answer_that_was_stored_without_a_reason_is_read() -> None:
+    old = Answer.model_validate_json('{"at": "2026-01-02T03:04:05Z", "outcome": "not accepted", "requestid": null}')
+    assert (old.outcome, old.reason) == ("not accepted", None)
+
+
+def test_the_reason_is_short_and_can_be_written() -> None:
+    reason = Answer.failed("unknown", "said t0ken \ud800 " + "x" * 1000, ["t0ken"]).model_dump()["reason"]
+    assert reason[:20] == "said *** \\ud800 xxxx"
+    assert len(reason) == 500
+
+
 DONE, DONE_ALSO, FAILED = {"status": "completed"}, {"status": "completed", "part": 2}, {"status": "failed"}
 QUEUED, ODD = {"status": "queued"}, {"status": "hibernating"}
 

@@ -482,6 +482,17 @@ def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_i
         assert f">{text}</dd>" in shown
 
 
+def test_the_page_of_an_upload_that_was_not_accepted_says_why(store: UploadStore) -> None:
+    key = f"20260101T000000-{0:040x}"
+    store.create(Record(key=key, path="https://x.example.com/y.csv", smartech_conn_id="c", tracked=True))
+    store.answered(key, Answer.failed("not accepted", "Smartech refused the upload (<b>HTTP 401</b>)", []))
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        shown = httpx.get(f"{server.url}/{key}").text
+    assert re.search(r"<dt>Reason</dt><dd[^>]*>Smartech refused the upload \(&lt;b&gt;HTTP 401&lt;/b&gt;\)</dd>", shown)
+
+
 def test_an_empty_store_says_that_uploads_will_show(store: UploadStore) -> None:
     app = create_app(store)
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
