@@ -212,10 +212,7 @@ class SmartechHook(BaseHook):
 
 
 def _extra(connection: Connection) -> Any:
-    """Return the extra, decoded; a text if it is not JSON.
-
-    Airflow's ``extra_dejson`` takes short words such as ``us`` for secrets that cannot be hidden, and logs that.
-    """
+    """Return the extra, decoded; a text if it is not JSON, which Airflow's ``extra_dejson`` takes for an empty one."""
     try:
         return json.loads(connection.extra) if connection.extra else None
     except ValueError:

@@ -71,18 +71,20 @@ class SmartechBulkUploadTrigger(BaseTrigger):
         yield TriggerEvent({"keys": self.keys, "event": event, "message": message})  # type: ignore[no-untyped-call]
 
     async def _wait(self, poll: Poll) -> None:
-        # In this trigger's context, so that its lines are in the log of its task.
-        reminders = asyncio.create_task(self._remind())
+        self._remind_later()
         try:
             for key in self.keys:
                 await poll.wait(key)
         finally:
-            reminders.cancel()
+            self._reminder.cancel()
 
-    async def _remind(self) -> None:
-        while True:
-            await asyncio.sleep(REMINDER_SECONDS)
-            log.info("Still waiting %s", what_for(self.keys, datetime.fromtimestamp(self.deadline, UTC)))
+    def _remind_later(self) -> None:
+        # Called in this trigger's context, so that the line is in the log of its task.
+        self._reminder = asyncio.get_running_loop().call_later(REMINDER_SECONDS, self._remind)
+
+    def _remind(self) -> None:
+        log.info("Still waiting %s", what_for(self.keys, datetime.fromtimestamp(self.deadline, UTC)))
+        self._remind_later()
 
 
 def what_for(uploads: Iterable[str], deadline: datetime) -> str:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, quote_plus
 
 import pytest
-from airflow.sdk._shared.secrets_masker import SecretsMasker
 
 from airflow_provider_smartech.errors import (
     SmartechError,
@@ -132,16 +131,6 @@ def test_an_upload_to_no_list_is_warned_of(
     SmartechHook().bulk_upload(f"{csv_url}?a=s3cret")
     assert (f"No list is named for {csv_url}, " in caplog.text) is not by_connection
     assert "s3cret" not in caplog.text
-
-
-def test_a_short_word_in_the_connection_s_extra_is_not_taken_for_a_secret(
-    connection: SetConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    # Airflow says it once in a process.
-    monkeypatch.setattr(SecretsMasker, "_has_warned_short_secret", False, raising=False)
-    connection(extra={"idc": "in"})
-    assert SmartechHook().account.idc == "in"
-    assert "too short" not in caplog.text
 
 
 def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refused(

@@ -44,7 +44,7 @@ def test_a_task_that_waits_leads_to_the_upload_that_it_waits_for(base_url: str, 
     assert link == f"{base_url}/smartech-uploads/requestid?requestid=r%201%26x%3D2"
 
 
-@pytest.mark.parametrize("requestid", ["", [], UPLOAD.output])
+@pytest.mark.parametrize("requestid", ["", [], {}])
 def test_a_task_that_waits_for_nothing_has_no_link(requestid: Any) -> None:
     assert SmartechAwaitedUploadLink().get_link(sensor(requestid), ti_key=KEY) == ""
 
