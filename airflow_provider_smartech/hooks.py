@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from airflow.sdk import BaseHook
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from airflow_provider_smartech.api.account import Account
+from airflow_provider_smartech.api.account import Account, is_internal
 from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.config import connection_form
@@ -29,7 +30,11 @@ from airflow_provider_smartech.redaction import SecretUrl, hide_api_keys, mask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow.sdk import Connection
+
     from airflow_provider_smartech.api.response import Response
+
+log = logging.getLogger(__name__)
 
 for library in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(library).addFilter(hide_api_keys)
@@ -90,7 +95,11 @@ class SmartechHook(BaseHook):
         """Submit one hosted CSV and return the ``requestid`` under which Smartech loads it in the background.
 
         Based on Smartech's page "Add Bulk Contact". A request that could not be sent is tried again; a
-        request that was sent is never sent again.
+        request that was sent is never sent again by this call.
+
+        It records nothing and sends no callback of this provider: no sensor can wait for the upload, the uploads page
+        does not show it, and a retry of the task sends it again. In a task, use
+        ``airflow_provider_smartech.operators.submit_upload`` instead.
 
         :param path: absolute http(s) URL of the CSV; Smartech fetches it later, so a signed URL must stay valid
             for hours.
@@ -132,6 +141,7 @@ class SmartechHook(BaseHook):
     def submit(self, parameters: BulkUploadParameters) -> str:
         """Do the same as ``bulk_upload``, for checked and complete parameters."""
         mask(parameters.secrets())
+        self._warn(parameters)
         secrets = [parameters.notifyemail or "", *parameters.secrets()]
         retrying = Retrying(
             retry=retry_if_exception_type(SmartechNotReached),
@@ -141,6 +151,25 @@ class SmartechHook(BaseHook):
         )
         response: Response = retrying(self._ask, parameters.form(), secrets)
         return response.requestid(self._where)
+
+    def _warn(self, parameters: BulkUploadParameters) -> None:
+        """Log what is allowed, but probably a mistake."""
+        if parameters.listid is None:
+            log.warning(
+                "No list is named for %s, neither by the upload nor by the connection %s: its contacts are added to "
+                "no list. Set listid.",
+                parameters.path,
+                self.smartech_conn_id,
+            )
+        callback = urlsplit(parameters.callback.get_secret_value()).hostname if parameters.callback else None
+        host = self.account.host
+        if callback and is_internal(callback) and not is_internal(host):
+            log.warning(
+                "The callback leads to %s, which is not reachable from the internet, so no ping-back of %s will come. "
+                "Set [smartech] callback_base_url to the URL at which Smartech's servers reach Airflow.",
+                callback,
+                host,
+            )
 
     def check(self) -> None:
         """Raise ``SmartechConfigurationError`` if the connection cannot be used."""
@@ -175,7 +204,7 @@ class SmartechHook(BaseHook):
 
     def _tested(self) -> tuple[bool, str]:
         try:
-            host = urlsplit(self.account.url).hostname or ""
+            host = self.account.host
             return self._ask({}, []).judge_api_key(host)
         except SmartechOutcomeUnknown:
             return False, f"{host} did not answer; it is not known whether the API key is right."
@@ -197,7 +226,7 @@ class SmartechHook(BaseHook):
             ) from error
         mask([connection.password or ""])
         return Account.of(
-            connection.conn_id, api_key=connection.password, host=connection.host, extra=connection.extra_dejson
+            connection.conn_id, api_key=connection.password, host=connection.host, extra=_extra(connection)
         )
 
     @property
@@ -210,6 +239,14 @@ class SmartechHook(BaseHook):
         from airflow_provider_smartech.api.client import ask
 
         return ask(self.account, form, secrets, self.connect_timeout, read_timeout or self.read_timeout)
+
+
+def _extra(connection: Connection) -> Any:
+    """Return the extra, decoded; a text if it is not JSON, which Airflow's ``extra_dejson`` takes for an empty one."""
+    try:
+        return json.loads(connection.extra) if connection.extra else None
+    except ValueError:
+        return connection.extra
 
 
 def purge_uploads(older_than: timedelta) -> int:

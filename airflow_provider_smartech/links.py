@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperatorLink
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
+from airflow_provider_smartech.uploads.requestids import requestids_of
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -54,9 +55,8 @@ class SmartechAwaitedUploadLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the URL of the upload's page; empty if there is no requestid."""
-        requestid = getattr(operator, "requestid", None)
-        first = requestid[0] if isinstance(requestid, list | tuple) and requestid else requestid
-        return page_url("requestid?" + urlencode({"requestid": first}, quote_via=quote)) if first else ""
+        known = requestids_of(getattr(operator, "requestid", None))
+        return page_url("requestid?" + urlencode({"requestid": known[0]}, quote_via=quote)) if known else ""
 
 
 class SmartechPanelLink(BaseOperatorLink):

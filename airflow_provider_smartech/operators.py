@@ -1,4 +1,4 @@
-"""The operator that submits a hosted CSV of contacts to Smartech, and the base class of all submitting operators."""
+"""Submitting a hosted CSV of contacts to Smartech: the operator, a function for tasks in Python, and the base class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import conf
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, get_current_context
 from pydantic import SecretStr
 
 from airflow_provider_smartech.api.parameters import BulkUploadParameters
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.tasks.wait import Wait
     from airflow_provider_smartech.uploads.upload import Upload
 
-__all__ = ["SmartechBaseOperator", "SmartechBulkUploadOperator"]
+__all__ = ["SmartechBaseOperator", "SmartechBulkUploadOperator", "submit_upload"]
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +123,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_unknown_outcome not in ("resubmit", "fail"):
-            raise ValueError(f"on_unknown_outcome must be 'resubmit' or 'fail'; got {on_unknown_outcome!r}")
+        _check_choice(on_unknown_outcome)
         if deferrable and not wait_for_completion:
             raise ValueError(
                 "deferrable=True does nothing without wait_for_completion=True: the task would succeed before Smartech "
@@ -192,11 +191,8 @@ class SmartechBaseOperator(BaseOperator, ABC):
         return submission.send(request, part, lambda: self.request(hook, file.make_url()), file.rows)
 
     def _check_outlets(self) -> None:
-        if lists_of(self.outlets) and not self.wait_for_completion:
-            raise ValueError(
-                "outlets: without wait_for_completion the task succeeds before Smartech has loaded anything, and its "
-                "event would say that the list was updated. Set wait_for_completion, or move the outlet to the sensor"
-            )
+        if not self.wait_for_completion:
+            _check_no_list(self.outlets)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Finish the task after the deferred wait; the upload store decides what happened."""
@@ -261,7 +257,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
                 log.error("%s", other)
             raise failures[0]
         context["ti"].xcom_push(key="summaries", value=summaries)
-        announce_updates(context, self, uploads, summaries)
+        announce_updates(context, self, uploads, summaries, undeclared=wait.settings.asset_events)
         return wait.patiently(self._hand_over, uploads, submission, summaries)
 
     def _hand_over(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
@@ -287,6 +283,20 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if isinstance(self.callback, str):
             mask([self.callback])
             self.callback = SecretStr(self.callback)
+
+
+def _check_choice(on_unknown_outcome: str) -> None:
+    if on_unknown_outcome not in ("resubmit", "fail"):
+        raise ValueError(f"on_unknown_outcome must be 'resubmit' or 'fail'; got {on_unknown_outcome!r}")
+
+
+def _check_no_list(outlets: Iterable[object]) -> None:
+    """Check that a task that does not wait has no list as its outlet."""
+    if lists_of(outlets):
+        raise ValueError(
+            "outlets: without wait_for_completion the task succeeds before Smartech has loaded anything, and its "
+            "event would say that the list was updated. Set wait_for_completion, or move the outlet to the sensor"
+        )
 
 
 class SmartechBulkUploadOperator(SmartechBaseOperator):
@@ -318,3 +328,75 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
         if isinstance(self.path, str):
             self.path = SecretUrl(self.path)
             mask(self.path.secrets())
+
+
+def submit_upload(
+    path: str,
+    *,
+    listid: int | str | None = None,
+    notifyemail: str | None = None,
+    smartech_conn_id: str = SmartechHook.default_conn_name,
+    on_unknown_outcome: OnUnknownOutcome = "resubmit",
+) -> str:
+    """Submit a hosted CSV from a running task, such as a ``@task``, and return the requestid for the sensor.
+
+    It does what ``SmartechBulkUploadOperator`` does without waiting: it records the upload, sends it once with this
+    provider's callback, and hands it over. A retry of the task returns the requestid of an upload that Smartech
+    accepted, and sends nothing again. Clearing the task uploads again.
+
+    It may be called several times in a task: an earlier try's upload is recognised by its file, list and connection,
+    in any order of the calls. Two calls with the same file are two uploads. So a retry must name the same file again: a
+    URL that is different in each try, other than by its signature, is another file.
+
+    :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed link must stay valid for
+        hours. Its query is never shown.
+    :param listid: number of the list to add the contacts to; the connection's ``listid`` by default.
+    :param notifyemail: e-mail address that Smartech notifies at completion; the connection's ``notifyemail`` by
+        default.
+    :param smartech_conn_id: connection with the API key.
+    :param on_unknown_outcome: what a retry does if the outcome of the earlier upload is not known: ``"resubmit"``
+        sends it again with a warning (contacts are upserted), ``"fail"`` fails; then it also fails, and sends nothing,
+        if the unknown outcome is that of another file of the task.
+
+    :raises RuntimeError: no task is running here.
+    :raises SmartechInvalidParameter: a parameter is wrong; nothing was sent.
+    :raises SmartechConfigurationError: the connection or ``[smartech]`` is wrong; nothing was sent.
+    :raises SmartechRefused: Smartech refused the upload.
+    :raises SmartechThrottled: Smartech asked to try later (HTTP 429).
+    :raises SmartechNotReached: Smartech could not be reached.
+    :raises SmartechOutcomeUnknown: the request was sent, but no clear answer came.
+    """
+    # Imported here: DAG files are parsed every few seconds, but their tasks run rarely.
+    from airflow_provider_smartech.config.settings import Settings
+    from airflow_provider_smartech.config.upload_store import open_upload_store
+    from airflow_provider_smartech.tasks.submission import Submission, task_try
+
+    context = _context()
+    _check_choice(on_unknown_outcome)
+    _check_no_list(context["task"].outlets)
+    hook, settings = SmartechHook(smartech_conn_id), Settings.load()
+    submission = Submission(
+        hook=hook,
+        store=open_upload_store(settings.upload_store),
+        settings=settings,
+        task=task_try(context),
+        waits=False,
+        on_unknown_outcome=on_unknown_outcome,
+        by_file=True,
+    )
+    request = hook.parameters(path, listid, notifyemail)
+    mask(request.secrets())
+    lineage.collect(hook, str(request.path), hook.account, request.listid)
+    upload = submission.send(request)
+    submission.hand_over(upload, "handed over")
+    return upload.requestid
+
+
+def _context() -> Context:
+    try:
+        return get_current_context()
+    except RuntimeError:
+        raise RuntimeError(
+            "submit_upload needs a running task, which it records with the upload: call it in a @task or in an "
+            "operator's execute, not while the DAG file is read"
+        ) from None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -29,13 +29,18 @@ from airflow_provider_smartech.errors import (
 )
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechAwaitedUploadLink
+from airflow_provider_smartech.uploads.requestids import requestids_of
 from airflow_provider_smartech.uploads.row_counts import checked_max_rejected
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    import jinja2
+    from airflow.sdk import Context, XComArg
 
-    from airflow_provider_smartech.tasks.wait import Wait
+    from airflow_provider_smartech.tasks.wait import Reminder, Wait
     from airflow_provider_smartech.uploads.upload import Upload
+
+    # What one task returned.
+    Returned: TypeAlias = str | Mapping[str, Any]
 
 
 __all__ = ["SmartechBulkUploadSensor"]
@@ -44,7 +49,8 @@ __all__ = ["SmartechBulkUploadSensor"]
 class SmartechBulkUploadSensor(BaseSensorOperator):
     """Waits until Smartech's ping-back says that an upload is complete, and returns a summary of it.
 
-    Waits for several uploads if it is given a list, and returns the list of their summaries.
+    Given one text, it returns one summary; given anything else, it waits for all its uploads and returns the list of
+    their summaries.
 
     Needs only the requestid, so it can be in any DAG. It fails at once if the upload store does not know the requestid,
     or if the upload was sent without this provider's callback. It also fails if the ping-back says that the upload
@@ -59,8 +65,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     If the storage fails, the sensor tries again until its timeout.
 
-    :param requestid: what ``SmartechBulkUploadOperator`` returned, or a list such as
-        ``sync.output["requestids"]`` of a ``SqlToSmartechOperator``.
+    :param requestid: what the submitting task returned, usually its ``output``: a requestid, or the dict of a
+        ``SqlToSmartechOperator``; or a sequence of these, such as the ``output`` of a mapped task.
     :param smartech_conn_id: the connection that submitted the uploads; needed only if two accounts have uploads with
         the same requestid.
     :param max_rejected: how many rows of an upload Smartech may reject: a number (an int), or a share of the rows (a
@@ -86,7 +92,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        requestid: str | Sequence[str],
+        requestid: Returned | Sequence[Returned] | XComArg,
         smartech_conn_id: str | None = None,
         max_rejected: float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -97,17 +103,27 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         self.smartech_conn_id = smartech_conn_id
         self.max_rejected = checked_max_rejected(max_rejected)
         self.deferrable = deferrable
+        self._reminder: Reminder | None = None
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render as usual; a sequence that asks Airflow for each of its items is read once."""
+        super().render_template_fields(context, jinja_env)
+        if isinstance(self.requestid, Sequence) and not isinstance(self.requestid, str):
+            self.requestid = list(self.requestid)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check once."""
         wait = self._wait()
         try:
-            summaries = self._look(wait, self._find(wait), context)
+            uploads = self._find(wait)
+            summaries = self._look(wait, uploads, context)
         except UploadRecordUnreadable:
             raise
         except UploadStoreError as error:
             self.log.warning("%s Still waiting.", error)
             return PokeReturnValue(is_done=False)
+        if summaries is None:
+            self._remind(uploads, context)
         return PokeReturnValue(is_done=summaries is not None, xcom_value=summaries)
 
     def execute(self, context: Context) -> Any:
@@ -144,6 +160,15 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
             self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
         return summaries
 
+    def _remind(self, uploads: Sequence[Upload], context: Context) -> None:
+        """Log until when it waits: in the mode ``reschedule`` at each look, which is a process of its own."""
+        from airflow_provider_smartech.tasks.wait import Reminder
+
+        if self._reminder is None:
+            began = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+            self._reminder = Reminder((began or datetime.now(UTC)) + timedelta(seconds=self.timeout))
+        self._reminder.remind(uploads)
+
     def _execute_here(self, context: Context) -> Any:
         try:
             return super().execute(context)
@@ -169,17 +194,19 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         summaries = [wait.look(upload) for upload in uploads]
         if None in summaries:
             return None
-        return self._complete(uploads, [summary for summary in summaries if summary], context)
+        return self._complete(wait, uploads, [summary for summary in summaries if summary], context)
 
     def _conclude(self, wait: Wait, uploads: Sequence[Upload], context: Context) -> Any:
         try:
             summaries = [wait.conclude(upload) for upload in uploads]
         except UploadTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
-        return self._complete(uploads, summaries, context)
+        return self._complete(wait, uploads, summaries, context)
 
-    def _complete(self, uploads: Sequence[Upload], summaries: Sequence[dict[str, Any]], context: Context) -> Any:
-        announce_updates(context, self, uploads, summaries)
+    def _complete(
+        self, wait: Wait, uploads: Sequence[Upload], summaries: Sequence[dict[str, Any]], context: Context
+    ) -> Any:
+        announce_updates(context, self, uploads, summaries, undeclared=wait.settings.asset_events)
         return summaries[0] if isinstance(self.requestid, str) else summaries
 
     def _wait(self) -> Wait:
@@ -189,23 +216,17 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         return Wait(timedelta(seconds=self.timeout), self.max_rejected)
 
     def _find(self, wait: Wait) -> list[Upload]:
-        requestids = [self.requestid] if isinstance(self.requestid, str) else self.requestid
-        known = isinstance(requestids, list | tuple) and all(map(_is_requestid, requestids))
-        if not known or not requestids:
+        requestids = requestids_of(self.requestid)
+        if not requestids:
             raise SmartechInvalidParameter(
                 "requestid",
-                "give what SmartechBulkUploadOperator returned, or a list such as sync.output['requestids'] of a "
-                f"SqlToSmartechOperator (a list, not a text from a template); got {self.requestid!r}.",
+                "give what SmartechBulkUploadOperator or SqlToSmartechOperator returned, such as upload.output, or a "
+                f"sequence of these (not a list or a dict that a template made a text); got {self.requestid!r}.",
             )
         account = SmartechHook(self.smartech_conn_id).account.identity if self.smartech_conn_id else None
         uploads = [wait.find(requestid, account) for requestid in requestids]
         check_outlets(self.outlets, map(uri_of, uploads))
         return uploads
-
-
-def _is_requestid(value: object) -> bool:
-    # A list rendered by a Jinja template is a text that begins like this.
-    return isinstance(value, str) and value.strip() not in ("", "None") and value.strip()[0] not in "[{"
 
 
 def _skip_because(skip: AirflowException) -> AirflowSkipException:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -23,6 +23,9 @@ from airflow_provider_smartech.uploads.upload import Upload
 
 # Seconds that every triggerer has to see news, before one of them removes it.
 SWEEP_AFTER_SECONDS = 120.0
+
+# Seconds of waiting after which a log says again what is waited for.
+REMINDER_SECONDS = 1800.0
 
 __all__ = ["SmartechBulkUploadTrigger"]
 
@@ -60,13 +63,33 @@ class SmartechBulkUploadTrigger(BaseTrigger):
             # may sleep for one such interval before that report.
             await asyncio.sleep(2 * conf.getint("workers", "min_heartbeat_interval"))
             async with asyncio.timeout(max(0.0, self.deadline - datetime.now(UTC).timestamp())):
-                for key in self.keys:
-                    await poll.wait(key)
+                await self._wait(poll)
         except TimeoutError:
             event = "timed out"
         except SmartechError as error:
             event, message = "error", str(error)
         yield TriggerEvent({"keys": self.keys, "event": event, "message": message})  # type: ignore[no-untyped-call]
+
+    async def _wait(self, poll: Poll) -> None:
+        self._remind_later()
+        try:
+            for key in self.keys:
+                await poll.wait(key)
+        finally:
+            self._reminder.cancel()
+
+    def _remind_later(self) -> None:
+        # Called in this trigger's context, so that the line is in the log of its task.
+        self._reminder = asyncio.get_running_loop().call_later(REMINDER_SECONDS, self._remind)
+
+    def _remind(self) -> None:
+        log.info("Still waiting %s", what_for(self.keys, datetime.fromtimestamp(self.deadline, UTC)))
+        self._remind_later()
+
+
+def what_for(uploads: Iterable[str], deadline: datetime) -> str:
+    """Return what is waited for, and until when, for a log."""
+    return f"for Smartech to complete upload {', '.join(uploads)}, until {deadline:%Y-%m-%d %H:%M:%S} UTC at most."
 
 
 class Poll:

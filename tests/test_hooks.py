@@ -18,6 +18,7 @@ from airflow_provider_smartech.errors import (
     SmartechError,
     SmartechInvalidParameter,
     SmartechNotReached,
+    SmartechOutcomeUnknown,
     SmartechRefused,
 )
 from airflow_provider_smartech.hooks import SmartechHook, purge_uploads
@@ -78,6 +79,59 @@ def test_the_connection_s_list_and_e_mail_stand_in_where_an_upload_names_none(
     assert hook.parameters(path).form() == {"path": path, "listid": "33", "notifyemail": "ops@example.com"}
     named = hook.parameters(path, 34, "me@example.com")
     assert (named.listid, named.notifyemail) == (34, "me@example.com")
+
+
+@pytest.mark.parametrize(
+    ("callback", "host", "is_warned_of"),
+    [
+        ("http://localhost:8080/smartech/pingback/1d", None, True),
+        ("https://airflow.localhost/pingback/1d", None, True),
+        ("http://10.1.2.3/pingback/1d", None, True),
+        ("http://[::1]:8080/pingback/1d", None, True),
+        ("https://receiver/pingback/1d", None, True),
+        ("https://172.20.1.1/pingback/1d", "https://proxy.example.com/apiv2", True),
+        ("https://airflow.example.com/pingback/1d", None, False),
+        ("https://8.8.8.8/pingback/1d", None, False),
+        ("http://localhost:8080/pingback/1d", "http://127.0.0.1:8095", False),
+        ("https://receiver/pingback/1d", "https://sandbox:8095/apiv2", False),
+        (None, None, False),
+    ],
+)
+def test_a_callback_that_smartech_cannot_reach_is_warned_of_before_anything_is_sent(
+    connection: SetConnection,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    callback: str | None,
+    host: str | None,
+    is_warned_of: bool,
+) -> None:
+    connection(host=host)
+    said: list[str] = []
+
+    def ask(self: SmartechHook, *arguments: object) -> object:
+        said.append(caplog.text)
+        raise SmartechOutcomeUnknown("nobody was asked")
+
+    monkeypatch.setattr(SmartechHook, "_ask", ask)
+    with pytest.raises(SmartechOutcomeUnknown):
+        SmartechHook().bulk_upload(csv_url, 33, callback=callback)
+    assert ("is not reachable from the internet" in said[0]) is is_warned_of
+    assert "1d" not in said[0]
+
+
+@pytest.mark.parametrize("by_connection", [False, True])
+def test_an_upload_to_no_list_is_warned_of(
+    sandbox: SandboxServer,
+    connection: SetConnection,
+    csv_url: str,
+    caplog: pytest.LogCaptureFixture,
+    by_connection: bool,
+) -> None:
+    connection(host=sandbox.api_url, extra={"listid": 33} if by_connection else {})
+    SmartechHook().bulk_upload(f"{csv_url}?a=s3cret")
+    assert (f"No list is named for {csv_url}, " in caplog.text) is not by_connection
+    assert "s3cret" not in caplog.text
 
 
 def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import UserList
 from typing import Any
 
 import pytest
@@ -34,13 +35,16 @@ def test_a_task_that_submits_leads_to_what_the_store_keeps_for_it(base_url: str)
     assert link == f"{base_url}/smartech-uploads/task/{submitted.instance()}"
 
 
-@pytest.mark.parametrize("requestid", ["r 1&x=2", ["r 1&x=2", "r2"]])
+@pytest.mark.parametrize(
+    "requestid",
+    ["r 1&x=2", ["r 1&x=2", "r2"], UserList(["r 1&x=2"]), [{"requestids": ["r 1&x=2", "r2"], "rows": 1}]],
+)
 def test_a_task_that_waits_leads_to_the_upload_that_it_waits_for(base_url: str, requestid: Any) -> None:
     link = SmartechAwaitedUploadLink().get_link(sensor(requestid), ti_key=KEY)
     assert link == f"{base_url}/smartech-uploads/requestid?requestid=r%201%26x%3D2"
 
 
-@pytest.mark.parametrize("requestid", ["", []])
+@pytest.mark.parametrize("requestid", ["", [], {}])
 def test_a_task_that_waits_for_nothing_has_no_link(requestid: Any) -> None:
     assert SmartechAwaitedUploadLink().get_link(sensor(requestid), ti_key=KEY) == ""
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
+from airflow.sdk._shared.secrets_masker import redact
+from airflow.sdk.execution_time.context import set_current_context
 
 from airflow_provider_smartech.errors import (
     SmartechOutcomeUnknown,
@@ -20,12 +25,15 @@ from airflow_provider_smartech.errors import (
     UploadTimeout,
 )
 from airflow_provider_smartech.hooks import SmartechHook
-from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.operators import SmartechBulkUploadOperator, submit_upload
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+from airflow_provider_smartech.tasks.submission import Submission
+from airflow_provider_smartech.uploads.store import UploadStore
 from tests.support.contacts import write_contacts
 from tests.support.file_server import FileServer
 from tests.support.servers import eventually
-from tests.support.submissions import operator, submitted
+from tests.support.submissions import CLEARED, FIRST, RETRY, crashing, only_upload, operator, submitted
 from tests.support.tasks import FakeTaskInstance, context, run
 
 pytestmark = pytest.mark.usefixtures("receiver")
@@ -218,3 +226,179 @@ def test_every_parameter_of_the_api_is_templated_and_secrets_are_not_in_the_rend
 def test_an_unknown_choice_is_refused_when_the_dag_is_parsed(csv_url: str) -> None:
     with pytest.raises(ValueError, match="on_unknown_outcome"):
         operator(csv_url, on_unknown_outcome="shrug")
+
+
+# --- from a task in Python ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def running(ti: FakeTaskInstance, *outlets: object) -> Iterator[None]:
+    """Run what follows as the code of a task."""
+    running_context: Any = {**context(ti), "task": SimpleNamespace(outlets=[*outlets])}
+    with set_current_context(running_context):
+        yield
+
+
+def submit(ti: FakeTaskInstance, *urls: str, **arguments: Any) -> list[str]:
+    """Submit these files in one try of a task."""
+    with running(ti):
+        return [submit_upload(url, **{"listid": 33, **arguments}) for url in urls]
+
+
+@pytest.fixture
+def urls(csv_url: str) -> list[str]:
+    """Three files."""
+    return [f"{csv_url}?file={name}" for name in "abc"]
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.WARNING):
+        yield caplog
+
+
+class TestSubmitUpload:
+    def test_a_task_in_python_submits_what_a_sensor_can_wait_for(
+        self, sandbox: SandboxServer, store: UploadStore, csv_url: str
+    ) -> None:
+        ti = FakeTaskInstance(dag_id="d", task_id="python", try_number=2, map_index=7)
+        [requestid] = submit(ti, csv_url, notifyemail="ops@example.com")
+        assert [requestid] == submitted(sandbox)
+        upload = store.find(requestid)
+        assert (upload.record.listid, upload.record.tracked) == (33, True)
+        assert [(one.reason, one.task) for one in upload.handovers] == [("handed over", upload.record.task)]
+        assert upload.record.task
+        assert (upload.record.task.dag_id, upload.record.task.map_index) == ("d", 7)
+        wait = SmartechBulkUploadSensor(task_id="wait", requestid=requestid, poke_interval=0.05, deferrable=False)
+        assert run(wait, FakeTaskInstance(task_id="wait"))["state"] == "completed"
+
+    def test_a_retry_sends_nothing_again_whatever_the_order_of_the_calls(
+        self, sandbox: SandboxServer, urls: list[str], warnings: pytest.LogCaptureFixture
+    ) -> None:
+        first = submit(FIRST, *urls[:2])
+        assert submit(RETRY, urls[1], urls[2], urls[0]) == [first[1], submitted(sandbox)[2], first[0]]
+        assert submit(FakeTaskInstance(try_number=3), *urls) == submitted(sandbox)
+        assert warnings.text == ""
+
+    @pytest.mark.parametrize("on_unknown_outcome", ["resubmit", "fail"])
+    def test_a_retry_goes_on_where_the_try_before_died(
+        self, sandbox: SandboxServer, urls: list[str], warnings: pytest.LogCaptureFixture, on_unknown_outcome: str
+    ) -> None:
+        with crashing(Submission, "hand_over", after=False):
+            submit(FIRST, urls[0])
+        assert submit(RETRY, *urls, on_unknown_outcome=on_unknown_outcome) == submitted(sandbox)
+        assert len(submitted(sandbox)) == 3
+        assert warnings.text == ""
+
+    def test_the_same_file_twice_is_two_uploads_each_of_which_a_retry_takes_once(
+        self, sandbox: SandboxServer, csv_url: str, warnings: pytest.LogCaptureFixture
+    ) -> None:
+        [first] = submit(FIRST, csv_url)
+        second = submit(RETRY, csv_url, csv_url)
+        assert second == [first, submitted(sandbox)[1]]
+        assert sorted(submit(FakeTaskInstance(try_number=3), csv_url, csv_url)) == sorted(submitted(sandbox))
+        assert len(submitted(sandbox)) == 2
+        assert len(submit(FakeTaskInstance(task_id="other"), csv_url, csv_url)) == 2
+        assert len(submitted(sandbox)) == 4
+        assert warnings.text == ""
+
+    def test_one_file_may_go_to_several_lists(
+        self, sandbox: SandboxServer, csv_url: str, warnings: pytest.LogCaptureFixture
+    ) -> None:
+        submit(FIRST, csv_url, listid=33)
+        for ti in (RETRY, FakeTaskInstance(try_number=3)):
+            for listid in (34, 33):
+                submit(ti, csv_url, listid=listid)
+        assert [upload["listid"] for upload in sandbox.state.uploads()] == [34, 33]
+        assert warnings.text == ""
+
+    def test_one_file_may_go_to_several_accounts(
+        self, accounts: dict[str, SandboxServer], csv_url: str, warnings: pytest.LogCaptureFixture
+    ) -> None:
+        submit(FIRST, csv_url, smartech_conn_id="retail")
+        for ti in (RETRY, FakeTaskInstance(try_number=3)):
+            for name in ("travel", "retail"):
+                assert submit(ti, csv_url, smartech_conn_id=name) == ["r1"]
+        assert [len(server.state.uploads()) for server in accounts.values()] == [1, 1]
+        assert warnings.text == ""
+
+    def test_a_file_that_was_refused_and_then_accepted_in_one_try_is_not_sent_again_by_a_retry(
+        self, sandbox: SandboxServer, csv_url: str, warnings: pytest.LogCaptureFixture
+    ) -> None:
+        sandbox.fail_next(Fault.INVALID_KEY)
+        with pytest.raises(SmartechRefused):
+            submit(FIRST, csv_url)
+        assert submit(FIRST, csv_url) == submit(RETRY, csv_url) == submitted(sandbox)
+        assert warnings.text == ""
+
+    def test_an_unknown_outcome_is_sent_again_with_a_warning_and_concerns_no_other_file(
+        self, sandbox: SandboxServer, urls: list[str], warnings: pytest.LogCaptureFixture
+    ) -> None:
+        [first] = submit(FIRST, urls[0])
+        sandbox.fail_next(Fault.CUT_AFTER, Fault.NO_PINGBACK)
+        with pytest.raises(SmartechOutcomeUnknown):
+            submit(FIRST, urls[1])
+        assert submit(RETRY, urls[0], urls[2]) == [first, submitted(sandbox)[2]]
+        assert warnings.text == ""
+        assert submit(RETRY, urls[1]) == [submitted(sandbox)[3]]
+        assert "it is not known whether Smartech loaded it" in warnings.text
+
+    @pytest.mark.parametrize("ti", [RETRY, CLEARED])
+    def test_after_an_unknown_outcome_nothing_is_sent_if_told_so_not_even_another_file(
+        self, sandbox: SandboxServer, urls: list[str], ti: FakeTaskInstance
+    ) -> None:
+        [first] = submit(FIRST, urls[0])
+        sandbox.fail_next(Fault.CUT_AFTER, Fault.NO_PINGBACK)
+        with pytest.raises(SmartechOutcomeUnknown):
+            submit(FIRST, urls[1])
+        if ti is RETRY:
+            assert submit(ti, urls[0], on_unknown_outcome="fail") == [first]
+        for url in urls[1:] if ti is RETRY else urls:
+            with pytest.raises(SmartechOutcomeUnknown, match="nothing is sent again"):
+                submit(ti, url, on_unknown_outcome="fail")
+        assert len(submitted(sandbox)) == 2
+
+    def test_clearing_the_task_uploads_again(self, sandbox: SandboxServer, urls: list[str]) -> None:
+        sent = submit(FIRST, *urls[:2])
+        assert [*sent, *submit(CLEARED, *urls[:2], on_unknown_outcome="fail")] == submitted(sandbox)
+        assert len(submitted(sandbox)) == 4
+
+    def test_once_cleared_what_was_sent_again_settles_the_file_s_unknown_outcome(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        sandbox.fail_next(Fault.CUT_AFTER, Fault.NO_PINGBACK)
+        with pytest.raises(SmartechOutcomeUnknown):
+            submit(FIRST, csv_url)
+        submit(RETRY, csv_url)
+        submit(FakeTaskInstance(try_number=3, max_tries=4), csv_url, on_unknown_outcome="fail")
+        assert len(submitted(sandbox)) == 3
+
+    def test_a_try_that_died_before_the_answer_is_in_doubt(
+        self, sandbox: SandboxServer, csv_url: str, warnings: pytest.LogCaptureFixture
+    ) -> None:
+        with crashing(SmartechHook, "submit", after=False):
+            submit(FIRST, csv_url)
+        assert submit(RETRY, csv_url) == submitted(sandbox)
+        assert "it is not known whether Smartech loaded it" in warnings.text
+
+    def test_the_query_of_the_path_is_shown_nowhere(
+        self, sandbox: SandboxServer, store: UploadStore, csv_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.DEBUG, "airflow_provider_smartech"):
+            submit(FIRST, f"{csv_url}?X-Amz-Signature=s1gnature0123456789")
+        assert redact("see s1gnature0123456789") == "see ***"
+        assert "s1gnature" not in "".join(one.message for one in caplog.records if "sandbox" not in one.name)
+        assert only_upload(store).record.path == csv_url
+
+    def test_outside_of_a_task_and_with_what_a_task_must_not_do_nothing_is_sent(
+        self, sandbox: SandboxServer, csv_url: str
+    ) -> None:
+        with pytest.raises(RuntimeError, match="submit_upload needs a running task"):
+            submit_upload(csv_url)
+        with pytest.raises(ValueError, match="on_unknown_outcome"):
+            submit(FIRST, csv_url, on_unknown_outcome="shrug")
+        with running(FIRST, Asset("smartech://us/33")), pytest.raises(ValueError, match="outlets"):
+            submit_upload(csv_url)
+        with pytest.raises(ValueError, match="path"):
+            submit(FIRST, "contacts.csv")
+        assert submitted(sandbox) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,15 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
+)
+from airflow.sdk import DAG
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import (
+    ErrorResponse,
+    GetXComCount,
+    GetXComSequenceItem,
+    XComCountResponse,
+    XComSequenceIndexResult,
 )
 
 from airflow_provider_smartech.config.settings import Settings
@@ -28,6 +39,7 @@ from airflow_provider_smartech.errors import (
     UploadUnknown,
     WaitBroken,
 )
+from airflow_provider_smartech.links import SmartechAwaitedUploadLink
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
@@ -93,6 +105,65 @@ def test_several_uploads_are_waited_for_and_give_a_list_of_summaries(
     assert [(summary["requestid"], summary["state"]) for summary in summaries] == [
         (requestid, "completed") for requestid in requestids
     ]
+
+
+class FakeComms:
+    """Airflow's answers to a task that reads what a mapped task has returned."""
+
+    def __init__(self, returned: list[Any]) -> None:
+        self.returned, self.asked = returned, list[Any]()
+
+    def send(self, message: Any) -> Any:
+        self.asked.append(message)
+        if isinstance(message, GetXComCount):
+            return XComCountResponse(len=len(self.returned))
+        assert isinstance(message, GetXComSequenceItem)
+        if message.offset >= len(self.returned):
+            return ErrorResponse()
+        return XComSequenceIndexResult(root=self.returned[message.offset])
+
+
+def waiting_for_mapped(returned: list[Any], monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> Any:
+    """Return a sensor for what mapped tasks have returned, rendered as before a task, and what Airflow was asked."""
+    comms = FakeComms(returned)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
+    with DAG("mapped"):
+        mapped = SmartechBulkUploadOperator.partial(task_id="mapped").expand(path=["a", "b"])
+        waiting = sensor(mapped.output, **arguments)
+    waiting.render_template_fields(context(FakeRescheduled()))
+    return waiting, comms.asked
+
+
+@both_ways
+@pytest.mark.parametrize("by_sync", [False, True])
+def test_one_sensor_waits_for_all_uploads_of_a_mapped_task_and_asks_airflow_once_for_each(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, deferrable: bool, by_sync: bool
+) -> None:
+    requestids = [submit(csv_url), submit(csv_url)]
+    returned = [{"requestids": [requestid], "rows": 3} if by_sync else requestid for requestid in requestids]
+    waiting, asked = waiting_for_mapped(returned, monkeypatch, deferrable=deferrable)
+    assert [summary["requestid"] for summary in run(waiting)] == requestids
+    link = SmartechAwaitedUploadLink().get_link(waiting, ti_key=FakeTaskInstance())  # type: ignore[arg-type]
+    assert link.endswith(f"requestid={requestids[0]}")
+    assert [message.offset for message in asked if isinstance(message, GetXComSequenceItem)] == [0, 1, 2]
+
+
+@both_ways
+def test_a_mapped_task_that_returned_nothing_is_never_green(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    waiting, _ = waiting_for_mapped([], monkeypatch, deferrable=deferrable)
+    with pytest.raises(SmartechInvalidParameter, match="requestid"):
+        run(waiting)
+
+
+@both_ways
+def test_what_a_query_s_task_returned_gives_a_list_even_of_one(
+    sandbox: SandboxServer, csv_url: str, deferrable: bool
+) -> None:
+    requestid = submit(csv_url)
+    (summary,) = run(sensor({"requestids": [requestid], "rows": 3}, deferrable=deferrable))
+    assert summary["requestid"] == requestid
 
 
 @both_ways
@@ -236,7 +307,7 @@ def test_an_unknown_requestid_is_an_error_at_once(store: UploadStore, deferrable
 
 
 @both_ways
-@pytest.mark.parametrize("requestid", [None, "", "None", 7, [], ["a", None], "['a', 'b']", "{'rows': 1}"])
+@pytest.mark.parametrize("requestid", [None, "", "None", 7, [], ["a", None], "['a', 'b']", "{'rows': 1}", {}])
 def test_a_missing_requestid_is_an_error_at_once(store: UploadStore, deferrable: bool, requestid: Any) -> None:
     with pytest.raises(SmartechInvalidParameter, match="requestid"):
         sensor(requestid, deferrable=deferrable).execute(context())
@@ -333,6 +404,41 @@ def test_what_contradicts_after_somebody_acted_upon_it_changes_nothing_for_him_o
     assert run(sensor(requestid, deferrable=deferrable))["accepted"] == 3
     overview = Overview.of(store.find(requestid), settings.statuses)
     assert (overview.state, overview.accepted, overview.remarks) == ("completed", 3, ["contradicted"])
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
+def test_the_log_says_what_is_waited_for_and_until_when_and_now_and_then_that_it_still_is(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    mode: str,
+) -> None:
+    for module in ("tasks.wait", "triggers"):
+        monkeypatch.setattr(f"airflow_provider_smartech.{module}.REMINDER_SECONDS", 0.1)
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    requestid = submit(csv_url)
+    waiting = looking(requestid, mode, timeout=3600 if mode == "reschedule" else 0.5)
+    with caplog.at_level(logging.INFO), pytest.raises(AirflowException):
+        run(waiting, FakeRescheduled())
+    (first,) = (one for one in caplog.messages if one.startswith("Waiting for Smartech"))
+    assert re.fullmatch(
+        rf"Waiting for Smartech to complete upload {requestid}, until 20[-\d]+ [:\d]+ UTC at most\.", first
+    )
+    still = [one for one in caplog.messages if one.startswith("Still waiting for Smartech")]
+    assert len(still) in ([0] if mode == "reschedule" else [2, 3, 4, 5])
+
+
+def test_a_sensor_that_is_rescheduled_waits_until_the_time_that_began_with_its_first_look(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    began = datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
+    monkeypatch.setattr(FakeRescheduled, "get_first_reschedule_date", lambda self, context: began)
+    waiting = looking(submit(csv_url), "reschedule", timeout=timedelta(days=36500))
+    with caplog.at_level(logging.INFO), pytest.raises(AirflowException):
+        waiting.execute(context(FakeRescheduled()))
+    assert "until 2125-12-08 12:30:00 UTC at most" in caplog.text
 
 
 # --- a store that fails --------------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,36 @@ def test_two_triggers_may_wait_for_one_upload(store: UploadStore) -> None:
 
     first, second, _ = together(first_event(trigger(key)), first_event(trigger(key)), ping())
     assert first == second == {"keys": [key], "event": "ended", "message": ""}
+
+
+def test_each_trigger_says_now_and_then_in_its_own_log_that_it_still_waits(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow tells the logs of triggers apart by their contexts."""
+    monkeypatch.setattr("airflow_provider_smartech.triggers.REMINDER_SECONDS", 0.1)
+    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+    lines: list[tuple[str, str]] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((whose.get(), record.getMessage()))
+
+    async def waiting(key: str) -> None:
+        whose.set(key)
+        assert (await first_event(trigger(key, 0.55)))["event"] == "timed out"
+
+    keys, handler = [created(store), created(store)], Lines()
+    logger = logging.getLogger("airflow_provider_smartech.triggers")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    logger.addHandler(handler)
+    try:
+        together(*map(waiting, keys))
+    finally:
+        logger.removeHandler(handler)
+    for key in keys:
+        own = [line for name, line in lines if name == key]
+        assert len(own) in (3, 4, 5)
+        assert all(line.startswith(f"Still waiting for Smartech to complete upload {key}, until 20") for line in own)
 
 
 def test_a_round_costs_the_same_however_many_wait(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,11 @@ class Account:
     panel_url: str | None = None
 
     @property
+    def host(self) -> str:
+        """The host of the address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
     def identity(self) -> str:
         """What distinguishes accounts without showing a key: a hash of the address, keyed with the API key."""
         return hmac.new(self.api_key.encode(), self.url.encode(), "sha256").hexdigest()[:32]
@@ -144,5 +149,18 @@ def _is_private(host: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return False
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    return bool(addresses) and all(any(address in network for network in PRIVATE_NETWORKS) for address in addresses)
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    return bool(addresses) and all(map(_is_private_address, addresses))
+
+
+def _is_private_address(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    return any(address in network for network in PRIVATE_NETWORKS)
+
+
+def is_internal(host: str) -> bool:
+    """Whether a host can surely not be reached from the internet, as far as its name or literal address shows."""
+    try:
+        return _is_private_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(".localhost")

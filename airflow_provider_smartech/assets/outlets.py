@@ -48,13 +48,21 @@ def check_outlets(outlets: Iterable[object], updated: Iterable[str | None]) -> N
 
 
 def announce_updates(
-    context: Context, task: BaseOperator, uploads: Sequence[Upload], summaries: Sequence[dict[str, Any]]
+    context: Context,
+    task: BaseOperator,
+    uploads: Sequence[Upload],
+    summaries: Sequence[dict[str, Any]],
+    *,
+    undeclared: bool,
 ) -> None:
     """Emit one asset event for each list that these completed uploads have updated and that Airflow knows.
 
     Airflow knows an asset if a DAG uses an ``Asset`` with its URI. The event's extra has the ``requestids``, and the
     total numbers of rows ``accepted`` and ``rejected``, None if a ping-back did not say. Airflow keeps it only if the
     task succeeds.
+
+    :param undeclared: whether also for lists that are none of the task's outlets. If Airflow does not know such a list,
+        it logs an error of its own when it is asked.
     """
     updated: dict[str, list[dict[str, Any]]] = {}
     for upload, summary in zip(uploads, summaries, strict=True):
@@ -62,6 +70,8 @@ def announce_updates(
             updated.setdefault(uri, []).append(summary)
     named = lists_of(task.outlets) | _by_name(context, task.outlets)
     for uri, several in updated.items():
+        if uri not in named and not undeclared:
+            continue
         outlet = named.get(uri) or AssetUriRef(uri)
         # No AssetAlias, because that creates unknown assets: if several tasks do so at the same moment, Airflow fails
         # all but one of them, although they have succeeded.

@@ -55,4 +55,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         default="False",
         type_="boolean",
     ),
+    "asset_events": _option(
+        "Whether a task emits the asset event of a list that it has updated although the list is none of its outlets. "
+        "If no DAG uses such an asset, Airflow's worker logs the error Asset not found each time.",
+        default="True",
+        type_="boolean",
+    ),
 }

@@ -23,12 +23,14 @@ class Settings:
     ``callback_base_url``: URL at which Smartech reaches the receiver, or None if it is not known.
     ``poll_interval``: seconds between two checks for ping-backs.
     ``statuses``: what the ping-backs' words mean, and how many ping-backs end an upload.
+    ``asset_events``: whether a task emits events of lists that are none of its outlets.
     """
 
     upload_store: str
     callback_base_url: str | None
     poll_interval: float
     statuses: Statuses
+    asset_events: bool
 
     @classmethod
     def load(cls) -> Settings:
@@ -48,6 +50,7 @@ class Settings:
                 _yes("echo_completes"),
                 _whole("pingbacks_expected"),
             ),
+            asset_events=_yes("asset_events"),
         )
 
 

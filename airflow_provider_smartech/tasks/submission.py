@@ -56,7 +56,8 @@ class Submission:
     """The uploads that one task instance sends, and must not send twice without a warning.
 
     ``waits``: the task itself waits for the ping-back, so it needs this provider's callback. ``max_rejected``: with
-    more rejected rows, an upload counts as failed.
+    more rejected rows, an upload counts as failed. ``by_file``: the task sends any number of files in any order, so an
+    earlier upload tells something only about its own file, and one try takes it once.
     """
 
     hook: SmartechHook
@@ -66,6 +67,7 @@ class Submission:
     waits: bool
     on_unknown_outcome: OnUnknownOutcome
     max_rejected: float | None = None
+    by_file: bool = False
 
     def check(self) -> None:
         """Check that an upload can be sent at all.
@@ -94,14 +96,27 @@ class Submission:
 
         If the task was cleared after it had handed over, everything that it had sent until then is settled.
         """
-        handed_over = [one.task for upload in before for one in upload.handovers if one.reason == "handed over"]
-        settled = [one for one in handed_over if not self.task.retries(one)]
+        cleared = [
+            (upload, handover.task)
+            for upload in before
+            for handover in upload.handovers
+            if handover.reason == "handed over" and not self.task.retries(handover.task)
+        ]
         return [
             upload
             for upload in before
             if self._progress(upload).state is not State.NOT_ACCEPTED
-            and not any(upload.record.task and one.is_not_before(upload.record.task) for one in settled)
+            and not any(self._settles(handed, task, upload) for handed, task in cleared)
         ]
+
+    def _settles(self, handed: Upload, task: TaskTry, upload: Upload) -> bool:
+        """Whether a try that handed over an upload was done with another one as well."""
+        sent = upload.record.task
+        if sent is None:
+            return False
+        if not self.by_file or handed.key == upload.key:
+            return task.is_not_before(sent)
+        return _subject(handed.record) == _subject(upload.record) and task.follows(sent)
 
     def send(
         self,
@@ -128,7 +143,7 @@ class Submission:
 
         :raises SmartechOutcomeUnknown: its outcome is not known, and ``on_unknown_outcome`` is ``fail``.
         """
-        before = self.store.earlier(self.task.for_part(part))
+        before = self._before(file, part)
         earlier = self._unsettled(before)
         reasons = [self._why_not(upload, file) for upload in earlier]
         if None in reasons:
@@ -136,10 +151,28 @@ class Submission:
         if UNKNOWN in reasons:
             self._decide_unknown(earlier[reasons.index(UNKNOWN)])
         elif earlier:
-            log.warning("Upload %s of an earlier try %s; uploading again.", earlier[0].requestid, reasons[0])
-        elif any(upload.handovers for upload in before):
-            log.warning("Upload %s was handed over before the task was cleared; uploading again.", before[0].requestid)
+            self._say_again(earlier[0], str(reasons[0]))
+        elif handed := next((upload for upload in before if upload.handovers), None):
+            self._say_again(handed, "was handed over before the task was cleared")
         return None
+
+    def _before(self, file: BulkUploadParameters, part: int) -> list[Upload]:
+        """Return the uploads of earlier tries that may tell something about a file, the latest first."""
+        before = self.store.earlier(self.task.for_part(part))
+        if not self.by_file:
+            return before
+        left = [one for one in before if all(handover.task != self.task for handover in one.handovers)]
+        subject, fails = (file.fingerprint(), self.hook.smartech_conn_id), self.on_unknown_outcome == "fail"
+        return [one for one in left if _subject(one.record) == subject or (fails and self._is_unknown(one))]
+
+    def _say_again(self, earlier: Upload, why: str) -> None:
+        """Log why a file is uploaded although the task has sent an earlier upload."""
+        was_cleared = earlier.record.task is not None and not self.task.retries(earlier.record.task)
+        if was_cleared and self._progress(earlier).state is State.COMPLETED:
+            # Airflow does not distinguish a run that is cleared from one that was deleted and created again.
+            log.info("Upload %s completed before the task or its run was cleared; uploading again.", earlier.requestid)
+        else:
+            log.warning("Upload %s of an earlier try %s; uploading again.", earlier.requestid, why)
 
     def hand_over(self, upload: Upload, reason: Literal["handed over", "not completed"]) -> None:
         """Record that this task is finished with the upload."""
@@ -243,7 +276,14 @@ class Submission:
             self.store.answered(record.key, Answer.failed(outcome, str(error), parameters.secrets()))
             raise
         # Logged before it is stored: if the store fails, the requestid is still in the log.
-        log.info("Smartech accepted the upload of %s as %s.", record.path, requestid)
+        log.info(
+            "Smartech accepted the upload of %s as %s, to %s by connection %s at %s.",
+            record.path,
+            requestid,
+            "no list" if record.listid is None else f"list {record.listid}",
+            record.smartech_conn_id,
+            self.hook.account.host,
+        )
         answer = Answer(outcome="accepted", requestid=requestid)
         keep = retry(
             retry=retry_if_exception_type(UploadStoreError),
@@ -267,6 +307,11 @@ class Submission:
                 "set [smartech] callback_base_url (or [api] base_url)."
             )
         return False, parameters
+
+
+def _subject(record: Record) -> tuple[str, str]:
+    """Return what distinguishes an upload from others of the same task: the file, the list and the connection."""
+    return record.fingerprint, record.smartech_conn_id
 
 
 def _no_callback() -> SmartechConfigurationError:

@@ -20,7 +20,7 @@ from airflow_provider_smartech.errors import (
     UploadTimeout,
     WaitBroken,
 )
-from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
+from airflow_provider_smartech.triggers import REMINDER_SECONDS, SmartechBulkUploadTrigger, what_for
 from airflow_provider_smartech.uploads.upload import Conclusion, Progress, Upload
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,21 @@ BACKSTOP = timedelta(minutes=10)
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+class Reminder:
+    """Logs once what a wait in this process waits for, and until when, and then now and then that it still does."""
+
+    def __init__(self, deadline: datetime) -> None:
+        self._deadline = deadline
+        self._due, self._words = time.monotonic(), "Waiting"
+
+    def remind(self, uploads: Sequence[Upload]) -> None:
+        """Log it, if it is time to."""
+        if time.monotonic() < self._due:
+            return
+        log.info("%s %s", self._words, what_for((upload.requestid for upload in uploads), self._deadline))
+        self._due, self._words = time.monotonic() + REMINDER_SECONDS, "Still waiting"
 
 
 class Wait:
@@ -44,6 +59,7 @@ class Wait:
         self.settings = Settings.load()
         self.store = open_upload_store(self.settings.upload_store)
         self._deadline = time.monotonic() + timeout.total_seconds()
+        self._reminder = Reminder(datetime.now(UTC) + timeout)
 
     @property
     def backstop(self) -> timedelta:
@@ -123,17 +139,16 @@ class Wait:
     def trigger(self, uploads: Sequence[Upload]) -> SmartechBulkUploadTrigger:
         """Return the trigger that waits for all these uploads, from now on."""
         deadline = datetime.now(UTC) + self.timeout
-        names = ", ".join(upload.requestid for upload in uploads)
-        log.info("Waiting for Smartech to complete upload %s, until %s at most.", names, deadline)
+        Reminder(deadline).remind(uploads)
         return SmartechBulkUploadTrigger([upload.key for upload in uploads], deadline.timestamp())
 
     def block(self, uploads: Sequence[Upload]) -> list[Upload]:
         """Wait in this process, and return the uploads when all have ended or the time is over."""
-        waited = [self._until(upload) for upload in uploads]
+        waited = [self._until(upload, uploads[place:]) for place, upload in enumerate(uploads)]
         self.last_look()
         return [one if self.has_ended(one) else self.patiently(self.store.read, one.key, one) for one in waited]
 
-    def _until(self, upload: Upload) -> Upload:
+    def _until(self, upload: Upload, open_ones: Sequence[Upload]) -> Upload:
         while not self.has_ended(upload) and (left := self._deadline - time.monotonic()) > 0:
             try:
                 upload = self.patiently(self.store.read, upload.key, upload)
@@ -143,6 +158,7 @@ class Wait:
                 # The time is over; the caller checks once more.
                 break
             if not self.has_ended(upload):
+                self._reminder.remind(open_ones)
                 time.sleep(min(self.settings.poll_interval, left))
         return upload
 

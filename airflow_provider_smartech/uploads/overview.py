@@ -27,7 +27,7 @@ MEANINGS: dict[str, str] = {
 
 ADVICE: dict[str, str] = {
     State.SUBMITTING: "The task's retry checks what became of it.",
-    State.NOT_ACCEPTED: "See the task's log.",
+    State.NOT_ACCEPTED: "The upload's page and the task's log say why.",
     State.OUTCOME_UNKNOWN: "Check Smartech's panel.",
     State.UNRECOGNISED: "If you know what its word means, add it to completed_words, failed_words or progress_words "
     "in [smartech].",

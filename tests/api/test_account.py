@@ -41,6 +41,7 @@ def test_a_host_in_the_connection_overrides_the_idc(connection: SetConnection, h
         {"extra": {"idc": "moon"}},
         {"extra": {"listid": "thirty-three"}},
         {"extra": [1, 2]},
+        {"extra": "idc: in"},
         {"extra": {"notifyemail": "nobody"}},
         {"host": "api.example.com"},
         {"host": "ftp://api.example.com"},

@@ -183,3 +183,26 @@ class TestUpdates:
         ti = FakeTaskInstance(outlet_events=FakeOutletEvents(False))
         run(task, ti)
         assert (task.outlets, updates(ti)) == ([], [])
+
+    @pytest.mark.parametrize("by_sensor", [False, True])
+    def test_airflow_is_not_asked_for_a_list_that_is_no_outlet_if_that_is_switched_off(
+        self, sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, by_sensor: bool
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__SMARTECH__ASSET_EVENTS", "False")
+        asked: list[Any] = []
+        monkeypatch.setattr(FakeOutletEvents, "_get_asset_from_db", lambda self, **given: asked.append(given))
+        task: Any = upload(csv_url, wait_for_completion=not by_sensor, listid=98)
+        ti = FakeTaskInstance()
+        requestid = run(task, ti)
+        if by_sensor:
+            task, ti = wait(requestid), FakeTaskInstance(task_id="wait")
+            run(task, ti)
+        assert (task.outlets, updates(ti), asked) == ([], [], [])
+
+    def test_a_list_that_is_an_outlet_has_its_event_whatever_is_switched_off(
+        self, sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__SMARTECH__ASSET_EVENTS", "False")
+        ti = FakeTaskInstance()
+        requestid = run(upload(csv_url, wait_for_completion=True, outlets=[Asset("smartech://us/33")]), ti)
+        assert updates(ti) == [("smartech://us/33", [requestid])]

@@ -14,6 +14,7 @@ def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyP
     assert settings.statuses.pingbacks_expected == 1
     assert settings.callback_base_url is None
     assert settings.upload_store.endswith("/smartech")
+    assert settings.asset_events is True
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyP
     [
         *[("poll_interval", value) for value in ("0", "-1", "soon", "inf", "nan")],
         *[("pingbacks_expected", value) for value in ("0", "1.5", "two")],
+        *[("asset_events", value) for value in ("perhaps", "2")],
         *[("callback_base_url", value) for value in ("airflow.example.com", "ftp://x/y", "https://x/y?z=1")],
     ],
 )

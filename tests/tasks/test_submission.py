@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,10 +253,10 @@ def test_an_upload_that_was_never_accepted_is_sent_anew_without_a_word(
 ) -> None:
     sandbox.faults = frozenset({Fault.INVALID_KEY})
     with pytest.raises(SmartechRefused):
-        run(operator(csv_url), FIRST)
+        run(operator(csv_url, listid=33), FIRST)
     sandbox.faults = frozenset()
     with caplog.at_level(logging.WARNING):
-        assert [run(operator(csv_url, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
+        assert [run(operator(csv_url, listid=33, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
     assert caplog.text == ""
 
 
@@ -300,6 +301,35 @@ def test_an_upload_that_never_reached_smartech_is_sent_anew(
 def test_clearing_a_task_that_had_handed_over_uploads_anew(sandbox: SandboxServer, csv_url: str, wait: bool) -> None:
     task = operator(csv_url, wait_for_completion=wait, on_unknown_outcome="fail")
     assert [run(task, FIRST), run(task, CLEARED)] == submitted(sandbox)
+
+
+@pytest.mark.parametrize("has_completed", [False, True])
+def test_clearing_a_task_whose_upload_completed_is_nothing_to_warn_of(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, caplog: pytest.LogCaptureFixture, has_completed: bool
+) -> None:
+    sandbox.fail_next(*([] if has_completed else [Fault.NO_PINGBACK]))
+    requestid = run(operator(csv_url, listid=33), FIRST)
+    eventually(lambda: bool(store.find(requestid).pingbacks) is has_completed)
+    with caplog.at_level(logging.INFO):
+        run(operator(csv_url, listid=33), CLEARED)
+    (said,) = (one for one in caplog.records if "uploading again" in one.message)
+    assert requestid in said.message
+    assert said.levelno == (logging.INFO if has_completed else logging.WARNING)
+    assert ("completed before the task or its run was cleared" in said.message) is has_completed
+
+
+@pytest.mark.parametrize("listid", [33, None])
+def test_the_log_says_where_an_accepted_upload_went(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, listid: int | None
+) -> None:
+    with caplog.at_level(logging.INFO):
+        requestid = run(operator(f"{csv_url}?a=s3cret", listid=listid))
+    where = "list 33" if listid else "no list"
+    assert (
+        f"Smartech accepted the upload of {csv_url} as {requestid}, to {where} by connection smartech_default at "
+        "127.0.0.1." in caplog.messages
+    )
+    assert ("No list is named" in caplog.text) is (listid is None)
 
 
 def test_clearing_twice_uploads_anew_each_time_even_after_a_retry_that_took_over(
@@ -519,9 +549,9 @@ def test_a_retry_in_what_may_be_another_run_of_the_same_name_never_stays_silent(
     elsewhere = FakeTaskInstance(try_number=2, run_started=datetime(2026, 1, 2, tzinfo=UTC))
     with crashing(Submission, method, after=True):
         run(operator(csv_url), FIRST)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         assert run(operator(csv_url), elsewhere) == submitted(sandbox)[1]
-    assert submitted(sandbox)[0] in caplog.text
+    assert re.search(rf"pload {submitted(sandbox)[0]} .*(uploading|Submitting it) again", caplog.text)
 
 
 def test_a_run_that_was_deleted_and_made_again_uploads_anew(sandbox: SandboxServer, csv_url: str) -> None:
@@ -533,7 +563,7 @@ def test_a_run_that_was_deleted_and_made_again_uploads_anew(sandbox: SandboxServ
 def test_clearing_another_task_of_the_run_leaves_a_retry_a_retry(
     sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, method: str, on_unknown_outcome: Any
 ) -> None:
-    task = operator(csv_url, on_unknown_outcome=on_unknown_outcome)
+    task = operator(csv_url, listid=33, on_unknown_outcome=on_unknown_outcome)
     with caplog.at_level(logging.WARNING):
         with crashing(Submission, method, after=True):
             run(task, FIRST)

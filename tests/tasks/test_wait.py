@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from typing import Any
 
@@ -55,6 +57,27 @@ def test_a_pingback_between_the_last_look_and_the_end_of_the_time_completes(
     monkeypatch.setattr(UploadStore, "read", slow)
     assert [run(operator(csv_url, wait_for_completion=True, timeout=0.3))] == submitted(sandbox)
     assert len(looks) == 3, "the one before, the last one, and one after it was kept upon what the task acts"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_log_says_what_is_waited_for_and_until_when_and_now_and_then_that_it_still_is(
+    sandbox: SandboxServer,
+    csv_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    deferrable: bool,
+) -> None:
+    for module in ("tasks.wait", "triggers"):
+        monkeypatch.setattr(f"airflow_provider_smartech.{module}.REMINDER_SECONDS", 0.1)
+    sandbox.faults = frozenset({Fault.NO_PINGBACK})
+    with caplog.at_level(logging.INFO), pytest.raises(UploadTimeout):
+        run(operator(csv_url, wait_for_completion=True, deferrable=deferrable, timeout=0.5))
+    (requestid,) = submitted(sandbox)
+    (first,) = (one for one in caplog.messages if one.startswith("Waiting for Smartech"))
+    assert re.fullmatch(
+        rf"Waiting for Smartech to complete upload {requestid}, until 20[-\d]+ [:\d]+ UTC at most\.", first
+    )
+    assert sum(one.startswith("Still waiting for Smartech") for one in caplog.messages) in (2, 3, 4, 5)
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,28 @@ class TestSqlToSmartech:
         with pytest.raises(SmartechOutcomeUnknown, match="nothing is sent again"):
             run(from_sql(bucket, on_unknown_outcome="fail", **second), ti)
         assert (len(submitted(sandbox)), len(keys(s3, bucket))) == (1, 1)
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    @pytest.mark.parametrize("run_started", [FakeTaskInstance.run_started, datetime(2026, 1, 2, tzinfo=UTC)])
+    def test_clearing_a_completed_sync_is_nothing_to_warn_of(
+        self,
+        sandbox: SandboxServer,
+        bucket: str,
+        caplog: pytest.LogCaptureFixture,
+        deferrable: bool,
+        run_started: datetime,
+    ) -> None:
+        task = from_sql(bucket, max_rows_per_file=5, wait_for_completion=True, deferrable=deferrable)
+        cleared = FakeTaskInstance(try_number=2, max_tries=3, run_started=run_started)
+        with caplog.at_level(logging.INFO, "airflow_provider_smartech"):
+            first = run(task)["requestids"]
+            again = run(task, cleared)["requestids"]
+        assert [*first, *again] == submitted(sandbox)
+        ours = [one for one in caplog.records if one.name.startswith("airflow_provider_smartech.")]
+        assert [one.message for one in ours if one.levelno >= logging.WARNING] == []
+        for requestid in first:
+            said = f"Upload {requestid} completed before the task or its run was cleared; uploading again."
+            assert said in caplog.messages
 
 
 class TestRefusals:

@@ -12,7 +12,7 @@ from typing import Any, assert_type
 from airflow.sdk import DAG, Context
 
 from airflow_provider_smartech.hooks import SmartechHook, purge_uploads
-from airflow_provider_smartech.operators import SmartechBaseOperator, SmartechBulkUploadOperator
+from airflow_provider_smartech.operators import SmartechBaseOperator, SmartechBulkUploadOperator, submit_upload
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
@@ -60,8 +60,11 @@ def dag_of_a_hosted_csv() -> None:
     SmartechBulkUploadSensor(task_id="wait", requestid=[33])  # type: ignore[list-item]
     SmartechBulkUploadSensor(task_id="wait", requestid="r", max_rejected="5")  # type: ignore[arg-type]
     SmartechBulkUploadSensor(task_id="wait", requestid="r", deferrable="no")  # type: ignore[arg-type]
-    # A task's output is the text or the list only when the task runs.
-    SmartechBulkUploadSensor(task_id="wait", requestid=upload.output)  # type: ignore[arg-type]
+    SmartechBulkUploadSensor(task_id="wait", requestid=upload.output)
+    SmartechBulkUploadSensor(task_id="wait", requestid={"requestids": ["r1", "r2"], "rows": 10})
+    SmartechBulkUploadSensor(task_id="wait", requestid=("r1", {"requestids": ["r2"]}))
+    mapped = SmartechBulkUploadOperator.partial(task_id="mapped", listid=33).expand(path=["a.csv", "b.csv"])
+    SmartechBulkUploadSensor(task_id="wait", requestid=mapped.output)
 
 
 def dag_of_a_warehouse() -> None:
@@ -142,6 +145,16 @@ def tasks_of_ones_own(context: Context) -> None:
     trigger = SmartechBulkUploadTrigger(["20260101T000000-0"], 1767225600.0)
     assert_type(trigger.serialize(), tuple[str, dict[str, Any]])
     assert_type(trigger.keys, list[str])
+    assert_type(submit_upload("https://x.example.com/y.csv"), str)
+    submit_upload(
+        "https://x.example.com/y.csv",
+        listid="33",
+        notifyemail="ops@example.com",
+        smartech_conn_id="retail",
+        on_unknown_outcome="fail",
+    )
+    submit_upload("https://x.example.com/y.csv", 33)  # type: ignore[call-arg]
+    submit_upload("https://x.example.com/y.csv", on_unknown_outcome="shrug")  # type: ignore[arg-type]
     hook.bulk_upload()  # type: ignore[call-arg]
     hook.bulk_upload("https://x.example.com/y.csv", listid=[33])  # type: ignore[arg-type]
     hook.bulk_upload("https://x.example.com/y.csv", list_id=33)  # type: ignore[call-arg]
