@@ -21,8 +21,8 @@ from airflow_provider_smartech import __version__, errors
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.sandbox import SandboxServer
-from docs import reference
 from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_ATTENTION
+from docs import reference
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(airflow_provider_smartech.__file__).parent
