@@ -31,7 +31,7 @@ KINDS = {
         Kind("empty", "nothing"),
         Kind("failed", "bad", surely_failed=True),
         Kind("failed in the query", "bad", surely_failed=True),
-        Kind("failed in the query alone", "bad"),
+        Kind("failed in the query alone", "bad", surely_failed=True),
         Kind("unknown word", "bad"),
         Kind("of another upload", "bad"),
         Kind("with an error", "bad"),
