@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from textwrap import fill
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -89,7 +90,7 @@ def of_operator(operator: type[BaseOperator]) -> str:
         table(["parameter", "type", "default", "templated", "what it does"], rows),
     ]
     if operator.__module__ == sensors.__name__:
-        parts.append(OF_SENSORS.format(timeout=described["timeout"]))
+        parts.append(fill(OF_SENSORS.format(timeout=described["timeout"]), width=120))
     return "\n\n".join(parts)
 
 
