@@ -77,7 +77,7 @@ def test_the_log_says_what_is_waited_for_and_until_when_and_now_and_then_that_it
     assert re.fullmatch(
         rf"Waiting for Smartech to complete upload {requestid}, until 20[-\d]+ [:\d]+ UTC at most\.", first
     )
-    assert sum(one.startswith("Still waiting for Smartech") for one in caplog.messages) in (2, 3, 4, 5)
+    assert sum(one.startswith("Still waiting for Smartech") for one in caplog.messages) > 1
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
