@@ -109,7 +109,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         """Render as usual; a sequence that asks Airflow for each of its items is read once."""
         super().render_template_fields(context, jinja_env)
         if isinstance(self.requestid, Sequence) and not isinstance(self.requestid, str):
-            self.requestid = list(self.requestid)
+            # By index: an iteration also asks for the item after the last one, and Airflow logs that as an error.
+            self.requestid = [self.requestid[place] for place in range(len(self.requestid))]
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check once."""
