@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from textwrap import fill
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
 
 from airflow_provider_smartech import errors, operators, sensors, transfers
 from airflow_provider_smartech.config.options import OPTIONS
@@ -22,7 +22,7 @@ from airflow_provider_smartech.tasks.submission import OnUnknownOutcome
 PAGE = Path(__file__).with_name("parameters.md")
 MODULES = (operators, transfers, sensors)
 # Types that the operators import only for type checkers.
-NAMES = {"OnUnknownOutcome": OnUnknownOutcome}
+NAMES = {"OnUnknownOutcome": OnUnknownOutcome, "Returned": str | Mapping[str, Any], "XComArg": XComArg}
 
 INTRODUCTION = """\
 # Parameters, settings and errors
