@@ -47,11 +47,6 @@ API_KEY = "k3y/with+signs=&more"
 SetConnection = Callable[..., None]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("airflow") is None and item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
     """Three contacts, hosted."""

@@ -8,7 +8,6 @@ from tests.histories.__main__ import run
 
 
 # A process that dies closes no connection.
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_promise_holds_in_every_history() -> None:
     """A few hundred histories from one seed; ``make simulate`` runs more of them, from a new one."""
