@@ -21,6 +21,7 @@ from typing import Any
 import boto3
 
 from airflow_provider_smartech.extracts.postgres import CopyExtract
+from airflow_provider_smartech.staging.staged_query import StagedQuery
 from airflow_provider_smartech.transfers import SqlToSmartechOperator
 from tests.support.tasks import FakeTaskInstance, context
 
@@ -32,10 +33,10 @@ PART = 8 << 20
 def run_operator(connect: Callable[[], Any], table: str, copy: bool = True) -> None:
     """Run this provider's operator with a driver."""
     hook = type("Hook", (), {"get_conn": staticmethod(connect)})()
-    operator = type("Operator", (SqlToSmartechOperator,), {"_database": lambda self: hook})
+    StagedQuery.database = lambda self: hook  # type: ignore[method-assign]
     if not copy:
         CopyExtract.suits = staticmethod(lambda connection: False)  # type: ignore[method-assign]
-    task = operator(
+    task = SqlToSmartechOperator(
         task_id="bench",
         sql=query(table),
         conn_id="bench",
