@@ -187,7 +187,7 @@ class SmartechHook(BaseHook):
         try:
             response = self._ask({}, [], min(self.read_timeout, KEY_CHECK_SECONDS))
         except (SmartechNotReached, SmartechOutcomeUnknown):
-            self.log.info("The API key could not be checked in advance: no answer from Smartech (%s).", self._where)
+            log.info("The API key could not be checked in advance: no answer from Smartech (%s).", self._where)
             return
         response.check_api_key(self._where)
 
@@ -232,7 +232,7 @@ class SmartechHook(BaseHook):
     @property
     def _where(self) -> str:
         """The connection and the host, for messages."""
-        return f"connection {self.smartech_conn_id!r}, host {urlsplit(self.account.url).hostname}"
+        return f"connection {self.smartech_conn_id!r}, host {self.account.host}"
 
     def _ask(self, form: Mapping[str, str], secrets: Sequence[str], read_timeout: float | None = None) -> Response:
         # Imported here: DAG files import this module but send no requests.

@@ -185,8 +185,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
         try:
             yield
         except (SmartechError, AirflowSensorTimeout) as error:
-            nobody_looked = isinstance(error, UploadStoreError | WaitBroken)
-            if self.never_fail or (self.soft_fail and not nobody_looked):
+            state_unknown = isinstance(error, UploadStoreError | WaitBroken)
+            if self.never_fail or (self.soft_fail and not state_unknown):
                 raise AirflowSkipException(str(error)) from error
             raise
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
@@ -41,7 +40,7 @@ def ask(
     if not answered.done():
         # Even "nothing was sent" is not certain: the thread is still running.
         raise SmartechOutcomeUnknown(
-            f"No answer from {urlsplit(account.url).hostname} came in time, and the upload may have been sent; check "
+            f"No answer from {account.host} came in time, and the upload may have been sent; check "
             "in Smartech's panel whether it is running"
         )
     return answered.result()
@@ -75,7 +74,7 @@ def _request(
                 body = _read(response, read_timeout)
         return Response(response.status_code, body, [account.api_key, *secrets])
     except requests.RequestException as error:
-        failure = _failure(error, urlsplit(account.url).hostname or "")
+        failure = _failure(error, account.host)
     # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
     raise failure
 

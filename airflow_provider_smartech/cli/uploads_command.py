@@ -28,7 +28,7 @@ NOT_IN_TABLES = {"idc", "contradicted", "ended_at", "run_id", "map_index", "try_
 """The fields that a table has no room for."""
 
 
-def _said_plainly(command: Command) -> Command:
+def _errors_as_messages(command: Command) -> Command:
     """Make a command exit with only its error's message, and find the store's connection in Airflow's database."""
 
     @wraps(command)
@@ -56,7 +56,7 @@ def _log_on_stderr() -> Iterator[None]:
         os.close(stdout)
 
 
-@_said_plainly
+@_errors_as_messages
 def uploads(args: argparse.Namespace) -> None:
     """List uploads, the newest first."""
     wanted = Filter(states=frozenset(args.state or ()), listid=args.listid, dag_id=args.dag_id)
@@ -66,7 +66,7 @@ def uploads(args: argparse.Namespace) -> None:
     _print([_fields(upload) for upload in found] if in_full else _columns(found), args.output)
 
 
-@_said_plainly
+@_errors_as_messages
 def show(args: argparse.Namespace) -> None:
     """Show the details of one upload."""
     with _log_on_stderr():
@@ -81,7 +81,7 @@ def show(args: argparse.Namespace) -> None:
         _print(happened, args.output)
 
 
-@_said_plainly
+@_errors_as_messages
 def purge(args: argparse.Namespace) -> None:
     """Remove old uploads from the upload store."""
     store, before = configured_upload_store(), datetime.now(UTC) - args.older_than
