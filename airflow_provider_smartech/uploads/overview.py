@@ -81,7 +81,8 @@ class Overview:
         waits = record.tracked and progress.state is not State.NOT_ACCEPTED
         return cls(
             key=upload.key,
-            requestid=upload.answer.requestid if upload.answer else None,
+            # The key stands in for a requestid that was lost.
+            requestid=None if upload.requestid == upload.key else upload.requestid,
             idc=record.idc,
             account=record.account_name,
             smartech_conn_id=record.smartech_conn_id,

@@ -73,11 +73,15 @@ def test_a_line_names_the_connection_and_a_requestid_only_if_smartech_gave_one(
     store: UploadStore, settings: Settings, submit: Callable[..., str]
 ) -> None:
     accepted, unknown = submit(0, smartech_conn_id="retail"), submit(1, answer="unknown")
-    overviews = [Overview.of(store.read(key), settings.statuses) for key in (accepted, unknown)]
+    # A retry that found it accepted although the answer was lost.
+    lost = submit(2, answer="unknown")
+    store.answered(lost, Answer(outcome="accepted", requestid=lost))
+    overviews = [Overview.of(store.read(key), settings.statuses) for key in (accepted, unknown, lost)]
     overviews.append(Overview.unreadable(unknown))
     assert [(line.requestid, line.key, line.smartech_conn_id) for line in overviews] == [
         ("r0", accepted, "retail"),
         (None, unknown, "c"),
+        (None, lost, "c"),
         (None, unknown, None),
     ]
 
