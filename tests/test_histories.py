@@ -13,3 +13,4 @@ def test_every_promise_holds_in_every_history() -> None:
     """A few hundred histories from one seed; ``make simulate`` runs more of them, from a new one."""
     seen = run(180, 1)
     assert seen["try green"] > 50
+    assert seen["try with an upload to take"] > 5

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from random import Random
+from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk import BaseOperator
+from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -22,24 +25,32 @@ from tests.histories.pingbacks import KINDS, Kind, message
 from tests.histories.world import BUCKET, IDCS, VERSIONS, Taken, Trouble, Try, World
 from tests.support.tasks import FakeTaskInstance, context
 
+T = TypeVar("T")
 ANSWERS = (
     *(Fault.ERROR_500, Fault.HTML, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.NO_REQUESTID, Fault.INVALID_KEY),
     *(Fault.INVALID_KEY_401, Fault.PINGBACK_FIRST, Fault.ANSWER_UNKNOWN_WORD, Fault.ANSWER_CONFLICT),
     Fault.NUMERIC_REQUESTID,
 )
-# Most tries get a plain answer and have no trouble, or a history would never get anywhere.
-answers = st.sampled_from([*[None] * 24, *ANSWERS])
+
+
+def any_of(options: Sequence[T]) -> st.SearchStrategy[T]:
+    """Choose evenly, as ``sampled_from`` does not: it prefers the ends, and what it has chosen before."""
+    return st.integers(0, 2**20).map(lambda number: Random(number).choice(options) if number else options[0])
+
+
+# Most tries get a plain answer and many have no trouble, or a history would never get anywhere.
+answers = any_of([*[None] * 5 * len(ANSWERS), *ANSWERS])
 minutes = st.sampled_from([0, 0, 0, -9, 4, 12]).map(lambda number: timedelta(minutes=number))
 WRITES = ("record", "tasks/", "answer", "requestids/", "handover", "conclusion", "begun", "complete", "removed")
 TROUBLES = (
-    *(Trouble("written", part=part) for part in WRITES * 12),
+    *(Trouble("written", part=part) for part in (*WRITES, *("answer", "requestids/", "handover") * 2) * 12),
     *(Trouble("store", number) for number in range(1, 20)),
     *(Trouble("s3", number) for number in range(1, 13)),
     *(Trouble("refusal", number, times) for number in range(1, 13) for times in (1, 4)),
     *(Trouble("pingback", number) for number in range(4, 20)),
     *[Trouble("request"), Trouble("answer")] * 6,
 )
-troubles = st.sampled_from([*[None] * len(TROUBLES), *TROUBLES])
+troubles = any_of([*[None] * (len(TROUBLES) // 2), *TROUBLES])
 CHANGES = (
     "another task of the run is cleared",
     "the run is deleted and made again",
@@ -104,11 +115,15 @@ class History(RuleBasedStateMachine):
         max_rejected=st.sampled_from([None, 0, 0.5]),
         delete_staged=st.sampled_from(["on_success", "always", "never"]),
         max_rows_per_file=st.sampled_from([None, None, 2]),
-        retries=st.integers(0, 2),
+        retries=st.integers(0, 3),
         names_account=st.booleans(),
+        number=st.integers(0, 2**20),
     )
-    def begin(self, **choices: Any) -> None:
+    def begin(self, number: int, **choices: Any) -> None:
         """Choose what the DAG looks like."""
+        # Hypothesis begins with the simplest history, which is the same each time.
+        assume(number)
+        self.seen["history"] += 1
         self.world.begin()
         self.choices = choices
         self.version, self.account, self.run_number, self.round, self.clear_number = VERSIONS[0], 0, 0, 0, 0
@@ -133,11 +148,17 @@ class History(RuleBasedStateMachine):
     # --- what happens to the task ------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.state == "ready")
-    @rule(answer=answers, trouble=troubles, skew=minutes)
-    def start_a_try(self, answer: Fault | None, trouble: Trouble | None, skew: timedelta) -> None:
-        """The scheduler starts the next try."""
+    @rule(answer=answers, trouble=troubles, skew=minutes, at_once=st.booleans())
+    def start_a_try(self, answer: Fault | None, trouble: Trouble | None, skew: timedelta, at_once: bool) -> None:
+        """The scheduler starts the next try, and perhaps the one after it before anything else happens."""
+        self._start(answer, trouble, skew)
+        if at_once and self.state == "ready":
+            self._start(None, None, skew)
+
+    def _start(self, answer: Fault | None, trouble: Trouble | None, skew: timedelta) -> None:
         self.xcoms, self.started = {}, (self.account, self.version)
         self.standing = promises.standing(self)
+        self.seen["try with an upload to take"] += bool(self.standing)
         faults = frozenset({answer} if answer else ())
         done = self.world.run(self._task(), self._ti(), faults=faults, trouble=trouble, skew=skew)
         self._ended(done, answer)
@@ -194,7 +215,7 @@ class History(RuleBasedStateMachine):
     # --- what Smartech says ------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.sent)
-    @rule(number=st.sampled_from([0, 0, 0, 1, 2, 5]), kind=st.sampled_from([*["completed"] * 6, *KINDS]), skew=minutes)
+    @rule(number=st.sampled_from([0, 0, 0, 1, 2, 5]), kind=any_of([*["completed"] * 9, *KINDS]), skew=minutes)
     def ping_back(self, number: int, kind: str, skew: timedelta) -> None:
         """Smartech calls back, about any upload and however often."""
         sent = self.sent[-1 - number % len(self.sent)]
