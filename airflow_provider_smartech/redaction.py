@@ -215,14 +215,20 @@ def hide_api_keys(record: logging.LogRecord) -> bool:
     return True
 
 
-def hide_values(record: logging.LogRecord) -> bool:
+def _hide_values(record: logging.LogRecord) -> bool:
     """Filter for a logger whose values are secrets: only messages without values are shown."""
     return not record.args
 
 
-def hide_credentials(record: logging.LogRecord) -> bool:
+def _hide_credentials(record: logging.LogRecord) -> bool:
     """Filter for a logger of Amazon requests and answers: messages with credentials are not shown."""
     return not _CREDENTIALS.search(record.getMessage())
+
+
+# These log values before the masker knows them: the string to sign, the signature, temporary credentials.
+logging.getLogger("botocore.auth").addFilter(_hide_values)
+for _part in ("botocore.endpoint", "botocore.parsers"):
+    logging.getLogger(_part).addFilter(_hide_credentials)
 
 
 def mask(secrets: Iterable[str]) -> None:

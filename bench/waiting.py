@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from airflow.sdk import ObjectStoragePath
 from asgiref.sync import sync_to_async
 
 from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.config.upload_store import configured_upload_store, open_upload_store
+from airflow_provider_smartech.config.upload_store import configured_upload_store, open_folder, open_upload_store
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.local_folder import LocalFolder
+from airflow_provider_smartech.uploads.s3_folder import S3Folder
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, key_of, new_upload_id
 from bench.pages import fill
@@ -48,7 +49,7 @@ class SelfPollingTrigger(SmartechBulkUploadTrigger):
 
     async def run(self) -> AsyncIterator[Any]:
         """Wait."""
-        folder, key = Folder(Settings.load().upload_store, ObjectStoragePath), self.keys[0]
+        folder, key = open_folder(Settings.load().upload_store), self.keys[0]
         # Spread over time, like tasks that were deferred one after the other.
         await asyncio.sleep(random.uniform(0, INTERVAL))
         while True:
@@ -183,14 +184,15 @@ def _submit(store: UploadStore, waiting: int) -> list[str]:
 def _count_requests() -> dict[str, int]:
     """Count the requests of the store to its storage; in S3, each is one request."""
     count = {"n": 0}
-    for name in ("names", "read"):
-        method = getattr(Folder, name)
+    for folder in (LocalFolder, S3Folder):
+        for name in ("names", "read"):
+            method = getattr(folder, name)
 
-        def counted(self: Folder, what: str, method: Any = method) -> Any:
-            count["n"] += 1
-            return method(self, what)
+            def counted(self: Folder, what: str, method: Any = method) -> Any:
+                count["n"] += 1
+                return method(self, what)
 
-        setattr(Folder, name, counted)
+            setattr(folder, name, counted)
     return count
 
 

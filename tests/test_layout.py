@@ -22,6 +22,7 @@ REASONS = {
     "sandbox/state": "what is kept is looked at by every test of the sandbox",
     "staging/s3_errors": "errors of S3 are tested where it is asked, in staging/test_s3_multipart and test_s3_urls",
     "transfers/s3_base": "what both operators share is tested with each of them",
+    "uploads/folder": "what every storage must do is tested with each of them, in uploads/test_store",
     "uploads/staged_files": "what is kept of files is tested where they are staged, in tasks/test_staged",
     "uploads_page/app": "what it puts together is tested by its addresses, in uploads_page/test_routes",
     "uploads_page/chart": "its numbers are tested in uploads/test_listing, its picture in uploads_page/test_routes",

@@ -42,7 +42,7 @@ from airflow_provider_smartech.links import SmartechAwaitedUploadLink
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
-from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.local_folder import LocalFolder
 from airflow_provider_smartech.uploads.overview import Overview
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack
@@ -473,15 +473,15 @@ def fail_call(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
     def arrange(place: int) -> list[str]:
         called: list[str] = []
         for name in ("names", "read", "write"):
-            method = getattr(Folder, name)
+            method = getattr(LocalFolder, name)
 
-            def failing(self: Folder, file: str, *rest: Any, method: Any = method) -> Any:
+            def failing(self: LocalFolder, file: str, *rest: Any, method: Any = method) -> Any:
                 called.append(file)
                 if len(called) == place:
                     raise UploadStoreError("away for a moment")
                 return method(self, file, *rest)
 
-            monkeypatch.setattr(Folder, name, failing)
+            monkeypatch.setattr(LocalFolder, name, failing)
         return called
 
     return arrange

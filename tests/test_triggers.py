@@ -17,7 +17,8 @@ import pytest
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.triggers import Poll, SmartechBulkUploadTrigger
-from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.local_folder import LocalFolder
+from airflow_provider_smartech.uploads.s3_folder import S3Folder
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack, Record, Upload, key_of, new_upload_id
 from tests.support.servers import eventually_on_loop
@@ -258,17 +259,17 @@ def test_an_unknown_upload_is_an_error_at_once(store: UploadStore) -> None:
 
 def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = created(store)
-    names = Folder.names
+    names = LocalFolder.names
 
-    def away(self: Folder, folder: str) -> list[str]:
+    def away(self: LocalFolder, folder: str) -> list[str]:
         raise UploadStoreError("away")
 
     async def go_away_and_come_back() -> None:
         await turns()
-        monkeypatch.setattr(Folder, "names", away)
+        monkeypatch.setattr(LocalFolder, "names", away)
         store.add_pingback(key, news({"status": "completed"}))
         await turns()
-        monkeypatch.setattr(Folder, "names", names)
+        monkeypatch.setattr(LocalFolder, "names", names)
 
     assert together(first_event(trigger(key)), go_away_and_come_back())[0]["event"] == "ended"
 
@@ -276,16 +277,16 @@ def test_a_store_that_is_away_for_a_while_only_delays(store: UploadStore, monkey
 def test_a_store_that_is_away_at_first_only_delays(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = created(store)
     store.add_pingback(key, DONE)
-    names = Folder.names
+    names = LocalFolder.names
 
-    def away(self: Folder, folder: str) -> list[str]:
+    def away(self: LocalFolder, folder: str) -> list[str]:
         raise UploadStoreError("away")
 
-    monkeypatch.setattr(Folder, "names", away)
+    monkeypatch.setattr(LocalFolder, "names", away)
 
     async def come_back() -> None:
         await turns()
-        monkeypatch.setattr(Folder, "names", names)
+        monkeypatch.setattr(LocalFolder, "names", names)
 
     assert together(first_event(trigger(key)), come_back())[0]["event"] == "ended"
 
@@ -298,16 +299,16 @@ def test_an_upload_with_many_pingbacks_delays_no_other_s_news_and_each_is_read_o
     many, other = created(store), created(store)
     with ThreadPoolExecutor(16) as writers:
         list(writers.map(lambda n: store.add_pingback(many, news({"status": "queued", "row": n})), range(300)))
-    told, files, read = threading.Event(), list[str](), Folder.read
+    told, files, read = threading.Event(), list[str](), S3Folder.read
 
-    def held(self: Folder, name: str) -> bytes | None:
+    def held(self: S3Folder, name: str) -> bytes | None:
         if many in name and "pingback-" in name:
             files.append(name)
             # Until the other upload's news was told, or the test has failed.
             told.wait(20)
         return read(self, name)
 
-    monkeypatch.setattr(Folder, "read", held)
+    monkeypatch.setattr(S3Folder, "read", held)
 
     async def others() -> None:
         await eventually_on_loop(lambda: bool(files))
@@ -403,11 +404,11 @@ def test_a_poll_that_breaks_off_fails_all_who_wait(store: UploadStore, monkeypat
 def test_news_that_cannot_be_removed_delays_nobody(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def denied(self: Folder, names: Iterable[str]) -> None:
+    def denied(self: LocalFolder, names: Iterable[str]) -> None:
         tried.extend(names)
         raise UploadStoreError("access denied")
 
-    monkeypatch.setattr(Folder, "remove", denied)
+    monkeypatch.setattr(LocalFolder, "remove", denied)
     monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER_SECONDS", 0.0)
     awaited, other = created(store), created(store)
 

@@ -9,17 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError
-from airflow_provider_smartech.redaction import SecretUrl, hide_credentials, hide_values, mask
+from airflow_provider_smartech.redaction import SecretUrl, mask
 from airflow_provider_smartech.staging.s3_errors import storage_errors
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 log = logging.getLogger(__name__)
-# These log values before the masker knows them: the string to sign, the signature, temporary credentials.
-logging.getLogger("botocore.auth").addFilter(hide_values)
-for part in ("botocore.endpoint", "botocore.parsers"):
-    logging.getLogger(part).addFilter(hide_credentials)
 
 UrlMode = Literal["presigned", "direct"]
 

@@ -21,7 +21,7 @@ from hypothesis import settings as hypothesis_settings
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store, open_upload_store
 from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, STORE_THREADS
-from airflow_provider_smartech.uploads.folder import Folder
+from airflow_provider_smartech.uploads.local_folder import LocalFolder
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Record, key_of, new_upload_id
@@ -233,10 +233,10 @@ def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_
     store: UploadStore, upload_id: str, receiver: ReceiverServer, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_smartech.receiver.app.MOST_WAITING", 20)
-    read, lock, goes_on = Folder.read, threading.Lock(), threading.Event()
+    read, lock, goes_on = LocalFolder.read, threading.Lock(), threading.Event()
     busy, most = 0, 0
 
-    def slow(self: Folder, name: str) -> bytes | None:
+    def slow(self: LocalFolder, name: str) -> bytes | None:
         nonlocal busy, most
         with lock:
             busy += 1
@@ -246,7 +246,7 @@ def test_junk_takes_few_threads_of_the_store_and_is_refused_when_too_much_of_it_
             busy -= 1
         return read(self, name)
 
-    monkeypatch.setattr(Folder, "read", slow)
+    monkeypatch.setattr(LocalFolder, "read", slow)
 
     async def junk() -> list[httpx.Response]:
         async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None)) as client:
@@ -277,13 +277,13 @@ def test_after_one_check_junk_costs_one_call_of_the_storage(
 ) -> None:
     called: list[str] = []
     for name in ("names", "read"):
-        method = getattr(Folder, name)
+        method = getattr(LocalFolder, name)
 
-        def noted(self: Folder, file: str, method: Any = method) -> Any:
+        def noted(self: LocalFolder, file: str, method: Any = method) -> Any:
             called.append(file)
             return method(self, file)
 
-        monkeypatch.setattr(Folder, name, noted)
+        monkeypatch.setattr(LocalFolder, name, noted)
     costs = []
     for _ in range(4):
         called.clear()

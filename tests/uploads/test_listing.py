@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import ObjectStoragePath
-from s3fs import S3FileSystem
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
@@ -162,7 +161,7 @@ def test_an_archived_upload_is_unreadable_and_disturbs_no_other_and_not_the_char
     assert (today.uploads, today.seconds) == (3, 60.0)
 
 
-@pytest.mark.parametrize("call", ["get_object", "list_objects_v2"])
+@pytest.mark.parametrize("call", ["GetObject", "ListObjectsV2"])
 def test_a_storage_that_is_too_busy_for_one_upload_is_an_error_and_makes_none_unreadable(
     s3_folder: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -170,17 +169,18 @@ def test_a_storage_that_is_too_busy_for_one_upload_is_an_error_and_makes_none_un
     for number in range(3):
         key = f"20260301T02000{number}-{'a' * 40}"
         store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
-    listing, called, call_s3 = Listing(store, settings.statuses), list[str](), S3FileSystem._call_s3
+    listing, called, ask = Listing(store, settings.statuses), list[str](), BaseClient._make_api_call
 
-    async def busy(self: S3FileSystem, method: str, *arguments: Any, **named: Any) -> Any:
-        if method == call and not called:
-            called.append(method)
-            # As s3fs gives a 503, when it has tried often enough.
-            raise OSError(errno.EBUSY, "Please reduce your request rate.")
-        return await call_s3(self, method, *arguments, **named)
+    def busy(self: BaseClient, operation: str, arguments: Any) -> Any:
+        if operation == call and not called:
+            called.append(operation)
+            # As botocore gives a 503, when it has tried often enough.
+            said = {"Error": {"Code": "SlowDown", "Message": "Please reduce your request rate."}}
+            raise ClientError(said, operation)
+        return ask(self, operation, arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(S3FileSystem, "_call_s3", busy)
+        patch.setattr(BaseClient, "_make_api_call", busy)
         with pytest.raises(UploadStoreError, match="reduce your request rate"):
             listing.page(Filter(), 9)
     assert len(listing.page(Filter(), 9).uploads) == 3
@@ -215,4 +215,3 @@ def test_a_list_on_s3_is_read_as_well(s3_folder: str, settings: Settings) -> Non
     key = f"20260301T020000-{'a' * 40}"
     store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
     assert keys(Listing(store, settings.statuses).page(Filter(), 9)) == [key]
-    assert ObjectStoragePath(s3_folder).exists()

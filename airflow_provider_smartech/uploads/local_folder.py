@@ -1,0 +1,86 @@
+"""A folder of this machine, or of a volume that several machines mount."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
+
+SCHEMES = ("", "file", "local")
+
+
+class LocalFolder(Folder):
+    """Files of this machine's file system, at a path or at ``file://`` and a path."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._root = Path(self.url.rpartition("://")[2]).expanduser().absolute()
+
+    def names(self, folder: str) -> list[str]:
+        """List a folder that contains only files, by their names in it."""
+        with self._storage_errors():
+            try:
+                return sorted(entry.name for entry in (self._root / folder).iterdir())
+            except FileNotFoundError:
+                return []
+
+    folders = names
+
+    def names_below(self, folder: str) -> list[str]:
+        """List the files of a folder and its subfolders, by their paths relative to it."""
+        root = self._root / folder
+        with self._storage_errors():
+            return [str((Path(path) / name).relative_to(root)) for path, _, names in os.walk(root) for name in names]
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content, None if the file does not exist.
+
+        :raises FileUnreadable: its path is a folder.
+        """
+        with self._storage_errors():
+            try:
+                return (self._root / name).read_bytes()
+            except FileNotFoundError:
+                return None
+            except IsADirectoryError as error:
+                raise FileUnreadable("its path is a folder") from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file as a whole or not at all, so that it survives a power cut."""
+        path = self._root / name
+        with self._storage_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            try:
+                with beside.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+            for folder in (path.parent, path.parent.parent):
+                _sync(folder)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files, and the folders that become empty."""
+        names = list(names)
+        with self._storage_errors():
+            for name in names:
+                (self._root / name).unlink(missing_ok=True)
+            parents = {self._root / parent for name in names for parent in Path(name).parents[:-2]}
+            for folder in sorted(parents, reverse=True):
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
