@@ -11,10 +11,11 @@ HISTORIES ?= 10000
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(DIST),-dist)
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
+RECEIVER := .venv-receiver$(if $(DIST),-dist)
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster $(ARGS)
-SOURCES := $(shell find airflow_provider_smartech bench cluster demo docs example_dags tests -type f -not -name '*.pyc') \
+SOURCES := $(shell find airflow_provider_smartech bench cluster demo deploy docs example_dags tests -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
@@ -26,8 +27,8 @@ UNPACKED := build/sdist
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) chromium ## run all tests
-	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) $(PYTEST)
+test: $(INSTALLED) $(RECEIVER)/.installed chromium ## run all tests
+	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) RECEIVER_PYTHON=$(CURDIR)/$(RECEIVER)/bin/python $(PYTEST)
 
 check: $(INSTALLED) ## check with the linters, the import layers and the types
 	$(BIN)/ruff check .
@@ -87,6 +88,14 @@ $(INSTALLED): dist/.built $(VENV)/.uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group dev $(AIRFLOW_PACKAGE)
 	@touch $@
 endif
+
+# The receiver without Airflow.
+$(RECEIVER)/.installed: deploy/receiver/requirements.txt $(if $(DIST),dist/.built,pyproject.toml)
+	$(PYTHON) -m venv $(RECEIVER)
+	$(RECEIVER)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/receiver/requirements.txt
+	$(RECEIVER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+	    $(if $(DIST),dist/*.whl,--editable .)
+	@touch $@
 
 dist/.built: $(SOURCES)
 	rm -rf dist $(UNPACKED)

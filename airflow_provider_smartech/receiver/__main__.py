@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
 
 import uvicorn
 
-from airflow_provider_smartech.config.upload_store import configured_upload_store
-from airflow_provider_smartech.errors import UploadStoreError
+from airflow_provider_smartech.errors import SmartechConfigurationError, UploadStoreError
 from airflow_provider_smartech.receiver.app import create_app
+from airflow_provider_smartech.receiver.environment import receiver_store
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the receiver alone, with the upload store of Airflow's configuration."""
+    """Run the receiver alone; Airflow need not be installed."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_smartech.receiver", description="Receive Smartech's ping-backs."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8090, help="port to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
-    # As in Airflow's own servers, so that the store's connection is found in Airflow's database.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    store = configured_upload_store()
     try:
+        store = receiver_store()
         store.check()
-    except UploadStoreError as error:
+    except (SmartechConfigurationError, UploadStoreError) as error:
         # Printed, with the exit code 1.
         raise SystemExit(str(error)) from None
     _log_to_stderr()

@@ -34,7 +34,7 @@ class S3Folder(Folder):
         super().__init__(url)
         self._open_client = open_client
         login, _, place = self.url.rpartition("://")[2].rpartition("@")
-        self._conn_id = login.partition(":")[0] or None
+        self.conn_id = login.partition(":")[0] or None
         self._bucket, _, prefix = place.partition("/")
         self._prefix = f"{prefix}/" if prefix else ""
 
@@ -100,7 +100,7 @@ class S3Folder(Folder):
     @cached_property
     def _client(self) -> Any:
         # Not in __init__: it may fetch a connection, which must not happen on an event loop.
-        return self._open_client(self._conn_id)
+        return self._open_client(self.conn_id)
 
     def _pages(self, folder: str, **named: str) -> Iterator[Any]:
         with self._storage_errors():
