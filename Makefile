@@ -1,14 +1,16 @@
 # Each target installs what it needs in a virtual environment.
-# AIRFLOW=3.1.8 uses that Airflow instead of the newest one.
+# AIRFLOW=3.2.2 uses that Airflow instead of the newest one.
 # DIST=1 uses the built wheel, installed separately, instead of the source tree.
+# LOWEST=1, with DIST=1, uses the lowest versions of Airflow and of the other dependencies that pyproject.toml allows.
 
 AIRFLOW ?=
 DIST ?=
+LOWEST ?=
 PYTHON ?= python3
 CHROMIUM ?= chromium
 UPLOADS ?= 300
 HISTORIES ?= 10000
-VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(DIST),-dist)
+VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(LOWEST),-lowest)$(if $(DIST),-dist)
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RECEIVER := .venv-receiver$(if $(DIST),-dist)
@@ -22,13 +24,23 @@ APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test check build cluster test-cluster soak simulate bench screenshots reference chromium redis docker-compose format clean
+.PHONY: demo test test-pip check build cluster test-cluster soak simulate bench screenshots reference chromium redis docker-compose format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(INSTALLED) $(RECEIVER)/.installed chromium ## run all tests
 	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) RECEIVER_PYTHON=$(CURDIR)/$(RECEIVER)/bin/python $(PYTEST)
+
+test-pip: dist/.built ## install the wheel with plain pip beside an Airflow without constraints: in time, and nothing else changes
+	rm -rf .venv-pip
+	$(PYTHON) -m venv .venv-pip
+	.venv-pip/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-pip/bin/uv pip install --quiet --python .venv-pip/bin/python 'apache-airflow[amazon]$(if $(AIRFLOW),==$(AIRFLOW))'
+	.venv-pip/bin/python -m pip list --format=freeze > .venv-pip/before.txt
+	timeout 120 .venv-pip/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	.venv-pip/bin/python -m pip list --format=freeze | grep -v '^airflow-provider-smartech==' | diff .venv-pip/before.txt -
+	.venv-pip/bin/python $(UNPACKED)/tests/support/check_wheel.py
 
 check: $(INSTALLED) ## check with the linters, the import layers and the types
 	$(BIN)/ruff check .
@@ -83,9 +95,12 @@ else
 # First with only the wheel's declared dependencies: a test tool may install a package that a user would not have.
 $(INSTALLED): dist/.built $(VENV)/.uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --reinstall-package airflow-provider-smartech \
-	    dist/*.whl $(AIRFLOW_PACKAGE)
+	    $(if $(LOWEST),--resolution lowest-direct) dist/*.whl $(AIRFLOW_PACKAGE)
 	$(BIN)/python $(UNPACKED)/tests/support/check_wheel.py
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group dev $(AIRFLOW_PACKAGE)
+	$(BIN)/uv pip freeze --python $(BIN)/python | grep -E '^(apache-airflow|apache-airflow-providers-amazon|requests)==' \
+	    > $(VENV)/dependencies.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group dev \
+	    --constraint $(VENV)/dependencies.txt $(AIRFLOW_PACKAGE)
 	@touch $@
 endif
 

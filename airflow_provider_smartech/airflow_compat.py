@@ -39,6 +39,6 @@ UNOFFICIAL = {
 }
 """Names that are used but are not part of Airflow's public interface, by module.
 
-All of them were tested on Airflow 3.1.8, 3.2.2 and 3.3.2, on which the tests run. So was the environment variable
+All of them were tested on Airflow 3.1.7, 3.2.2 and 3.3.2, on which the tests run. So was the environment variable
 ``_AIRFLOW_PROCESS_CONTEXT=server``, which lets a process outside a task find connections in Airflow's database.
 """
