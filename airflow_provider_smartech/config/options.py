@@ -17,8 +17,8 @@ def _option(description: str, default: str, example: str | None = None, type_: s
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "upload_store": _option(
-        "Folder for upload records and ping-backs: s3://<connection id>@<bucket>/<prefix>, file://<path>, or the URL of "
-        "an ObjectStoragePath in another storage. The workers, the triggerers and the receiver must use the same folder. "
+        "Folder for upload records and ping-backs: s3://<connection id>@<bucket>/<prefix>, file://<path>, or the URL "
+        "of an ObjectStoragePath in another storage. Workers, triggerers and receiver must use the same folder. "
         "Empty: the folder smartech under AIRFLOW_HOME.",
         default="",
         example="s3://aws_default@my-bucket/smartech",

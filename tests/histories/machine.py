@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.execution_time.context import set_current_context
 from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from airflow_provider_smartech.operators import SmartechBulkUploadOperator
+from airflow_provider_smartech.operators import SmartechBulkUploadOperator, submit_upload
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.tasks.submission import task_try
@@ -60,6 +61,22 @@ CHANGES = (
 )
 
 
+FILES = ("contacts.csv", "customers.csv")
+
+
+class SubmitsFiles(BaseOperator):
+    """A task in Python that submits several files."""
+
+    def __init__(self, *, paths: list[str], on_unknown_outcome: Literal["resubmit", "fail"], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.paths, self.on_unknown_outcome = paths, on_unknown_outcome
+
+    def execute(self, context: Context) -> list[str]:
+        """Submit all of them, and return their requestids."""
+        with set_current_context({**context, "task": self}):
+            return [submit_upload(path, listid=33, on_unknown_outcome=self.on_unknown_outcome) for path in self.paths]
+
+
 @dataclass
 class Sent:
     """An upload that a sandbox took, as the model knows it.
@@ -81,7 +98,7 @@ class Sent:
     @property
     def part(self) -> str:
         """The name of its file, which tells the uploads of one try apart."""
-        return self.taken.path.rpartition("/")[2] if "contacts-" in self.taken.path else ""
+        return self.taken.path.rpartition("/")[2]
 
     @property
     def surely_failed(self) -> bool:
@@ -109,7 +126,7 @@ class History(RuleBasedStateMachine):
     seen: ClassVar[Counter[str]] = Counter()
 
     @initialize(
-        kind=st.sampled_from(["hosted", "hosted", "hosted", "sql"]),
+        kind=st.sampled_from(["hosted", "hosted", "function", "sql"]),
         waits=st.sampled_from(["itself", "itself, deferred", "a sensor"]),
         on_unknown_outcome=st.sampled_from(["resubmit", "fail"]),
         max_rejected=st.sampled_from([None, 0, 0.5]),
@@ -125,7 +142,7 @@ class History(RuleBasedStateMachine):
         assume(number)
         self.seen["history"] += 1
         self.world.begin()
-        self.choices = choices
+        self.choices = {**choices, "waits": "a sensor"} if choices["kind"] == "function" else choices
         self.version, self.account, self.run_number, self.round, self.clear_number = VERSIONS[0], 0, 0, 0, 0
         self.sent: list[Sent] = []
         self.purged = set[tuple[int, str]]()
@@ -269,9 +286,17 @@ class History(RuleBasedStateMachine):
             "max_rejected": self.choices["max_rejected"],
             "timeout": 0 if waits == "itself" else 3600,
         }
+        signature = f"X-Amz-Signature=s3cr3t-of-the-link-{self.try_number}"
+        if self.choices["kind"] == "function":
+            # In another order by each try.
+            names = FILES[:: -1 if self.try_number % 2 else 1]
+            return SubmitsFiles(
+                task_id="upload",
+                paths=[f"{self.world.hosted}/{name}?token={self.version}&{signature}" for name in names],
+                on_unknown_outcome=self.choices["on_unknown_outcome"],
+            )
         if self.choices["kind"] == "hosted":
-            signature = f"X-Amz-Signature=s3cr3t-of-the-link-{self.try_number}"
-            path = f"{self.world.hosted}/contacts.csv?token={self.version}&{signature}"
+            path = f"{self.world.hosted}/{FILES[0]}?token={self.version}&{signature}"
             return SmartechBulkUploadOperator(path=path, **arguments)
         return SqlToSmartechOperator(
             sql=f"SELECT email AS EMAIL FROM {self.version} ORDER BY 1",

@@ -25,6 +25,9 @@ def was_sent_once(history: History, before: Sequence[Sent], new: Sequence[Sent],
         taken = [sent for sent in history.standing if sent.part == part]
         assert not taken, f"{taken[0].taken} was accepted and was under way, and a retry sent it again"
         earlier = [sent for sent in before if sent.run == history.run_number and sent.part == part]
+        if history.choices["kind"] == "function":
+            # It may submit any other file in each try.
+            earlier = [sent for sent in earlier if sent.version == history.version]
         if earlier:
             told = "WARNING" in done.log or "completed before the task or its run was cleared" in done.log
             assert told, "something was sent already, and no word of it is in the log"
@@ -60,7 +63,8 @@ def ends_as_it_should(done: Try) -> None:
 
 def is_green_for_good(history: History, done: Try) -> None:
     """A task is green only by uploads of its own file, to its account, in its own run and round, that are loaded."""
-    named = done.value["requestids"] if isinstance(done.value, dict) else [done.value]
+    value = done.value["requestids"] if isinstance(done.value, dict) else done.value
+    named = value if isinstance(value, list) else [value]
     # The connection and the file may have changed since, while the task was deferred.
     account, version = history.started
     found = history.by_requestids(account, named)
