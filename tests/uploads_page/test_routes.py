@@ -321,9 +321,9 @@ def test_openlineage_is_told_of_the_file_and_the_list_and_of_no_secret(airflow: 
     airflow.finish("two_steps", run_id)
 
     def told() -> list[dict[str, Any]]:
-        # A file that is being written is empty at first.
+        # A file that is being written is not whole yet.
         texts = [file.read_text("utf-8") for file in airflow.home.glob("lineage.json*")]
-        events = [json.loads(text) for text in texts if text.endswith("}")]
+        events = [json.loads(text) for text in texts if text.endswith("}\n")]
         named = [event for event in events if event["job"]["name"] == "two_steps.upload"]
         return [event for event in named if event["eventType"] == "COMPLETE"]
 
