@@ -98,10 +98,9 @@ class Rows:
             rejected=max((rows.rejected for rows in every if rows.rejected is not None), default=None),
         )
 
-    @property
-    def none_accepted(self) -> bool:
-        """Whether there were rows, and certainly none was loaded."""
-        return self.accepted == 0 and self.total != 0
+    def none_accepted(self, sent: int | None) -> bool:
+        """Whether certainly no row was loaded, and it is not known that the file had none."""
+        return self.accepted == 0 and sent != 0
 
     def exceed(self, max_rejected: float | None) -> bool:
         """Whether more rows are rejected than ``max_rejected``: an int is a number of rows, a float a share of them."""

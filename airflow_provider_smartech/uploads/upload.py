@@ -289,7 +289,7 @@ class Upload(BaseModel):
     def _with_rows(self, pingback: PingBack, verdict: Verdict, max_rejected: float | None) -> Verdict:
         """Return a ping-back's verdict, rows included: with too few rows, a success word is not a success."""
         rows = self._rows(pingback)
-        failed = verdict is Verdict.COMPLETED and (rows.none_accepted or rows.exceed(max_rejected))
+        failed = verdict is Verdict.COMPLETED and (rows.none_accepted(self.record.rows) or rows.exceed(max_rejected))
         return Verdict.FAILED if failed else verdict
 
     def verdicts(self, statuses: Statuses) -> list[tuple[PingBack, Verdict]]:
