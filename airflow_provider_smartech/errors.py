@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_smartech.airflow_compat import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 __all__ = [
@@ -289,16 +290,18 @@ class UploadFailed(UploadNotCompleted, SmartechRetryableError):
 
 
 class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
-    """A ping-back has an unrecognised status or contradicts itself; it never counts as success."""
+    """A ping-back has an unrecognised status or contradicts itself; it never counts as success.
+
+    The message says how it was read, and which settings would make it known.
+    """
 
     what_happened = "ended with a status that is not recognised"
-    what_to_do = (
-        "Check in the Smartech panel whether the contacts were loaded. If a word in the ping-back means success, "
-        "failure or progress, add it to completed_words, failed_words or progress_words in [smartech]. If the "
-        "ping-back only repeats the answer to the request (result: Success), and your account's ping-backs look like "
-        "that, set echo_completes there. A success word next to an error or to another upload's requestid does not "
-        "count as success."
-    )
+    what_to_do = "Check in Smartech's panel whether the contacts are loaded."
+
+    def __init__(self, requestid: str, file: str, payloads: list[Any], readings: Sequence[str] = ()) -> None:
+        if readings:
+            self.what_to_do = "\n".join(readings)
+        super().__init__(requestid, file, payloads)
 
 
 class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):

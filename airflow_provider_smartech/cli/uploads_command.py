@@ -166,4 +166,5 @@ def _row(upload: Overview) -> dict[str, Any]:
 
 
 def _event(event: Event) -> dict[str, Any]:
-    return {"at": event.at.isoformat(), "what": event.what, "payload": event.payload}
+    read = " ".join(f"{event.reading.text} {event.reading.advice}".split()) if event.reading else None
+    return {"at": event.at.isoformat(), "what": event.what, "payload": event.payload, "read": read}

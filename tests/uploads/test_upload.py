@@ -152,7 +152,7 @@ def test_without_pingbacks_the_answer_is_what_is_known(settings: Settings, answe
 
 def test_the_summary_of_a_completed_upload_is_small_and_complete(settings: Settings) -> None:
     done = upload(QUEUED, {"status": "completed", "total": 5}, answer=Answer(outcome="accepted", requestid="r1"))
-    assert done.summary(done.progress(settings.statuses)) == {
+    assert done.summary(done.progress(settings.statuses), settings.statuses) == {
         "requestid": "r1",
         "state": "completed",
         "rows": 5,
@@ -172,7 +172,7 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 ) -> None:
     ended = upload(payload, answer=Answer(outcome="accepted", requestid="r1"))
     with pytest.raises(error, match="r1") as caught:
-        ended.summary(ended.progress(settings.statuses))
+        ended.summary(ended.progress(settings.statuses), settings.statuses)
     assert caught.value.payloads == [payload]
     assert str(payload) in str(caught.value)
 
@@ -180,7 +180,7 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 def test_an_upload_that_has_not_ended_has_no_summary(settings: Settings) -> None:
     waiting = upload()
     with pytest.raises(UploadNotCompleted):
-        waiting.summary(waiting.progress(settings.statuses))
+        waiting.summary(waiting.progress(settings.statuses), settings.statuses)
 
 
 def test_the_key_stands_in_for_a_requestid_that_is_not_known() -> None:
