@@ -20,10 +20,12 @@ from airflow_provider_smartech.uploads.readings import Reading
 from airflow_provider_smartech.uploads.row_counts import Rows, counts
 from airflow_provider_smartech.uploads.statuses import Statuses, Verdict, requestids
 
-_ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
+_ID = re.compile(r"(?P<kind>(?:probe-)?)(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
 # The length of the text that says why an upload was not accepted.
 REASON_CHARACTERS = 500
 KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")
+# What the ids and keys of probes begin with: ping-backs that the doctor sends to itself, which are no uploads.
+PROBE = "probe-"
 
 
 def new_upload_id() -> str:
@@ -34,14 +36,26 @@ def new_upload_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_urlsafe(32)}"
 
 
+def new_probe_id() -> str:
+    """Return such an id for a probe: the receiver keeps its ping-back, but no list, chart, count or wait sees it."""
+    return f"{PROBE}{new_upload_id()}"
+
+
 def key_of(upload_id: str) -> str | None:
-    """Return the key of the upload with this id in the store, None if the text is not an id.
+    """Return the key of the upload or probe with this id in the store, None if the text is not an id.
 
     The key is the time and a hash: neither the store nor a log that names an upload reveals its id, and keys sort by
-    age.
+    age. The key of a probe begins with ``probe-``, so it is none of ``KEY``'s form.
     """
     form = _ID.fullmatch(upload_id)
-    return f"{form['time']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}" if form else None
+    if not form:
+        return None
+    return f"{form['kind']}{form['time']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}"
+
+
+def secrets_of(upload_id: str) -> list[str]:
+    """Return what a text must not show of an id: all of it, and its secret part alone."""
+    return [upload_id, upload_id.removeprefix(PROBE).partition("-")[2]]
 
 
 class State(StrEnum):
