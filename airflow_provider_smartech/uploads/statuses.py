@@ -100,8 +100,8 @@ class Statuses:
 
     def adding(self, option: str, more: Iterable[str]) -> Statuses:
         """Return the statuses with more fields or words in one of the lists."""
-        lists = {**self.written, option: (*self.written[option], *more)}
-        return Statuses.of(*lists.values(), self.echo_completes, self.pingbacks_expected)
+        fields, completed, failed, progress = {**self.written, option: (*self.written[option], *more)}.values()
+        return Statuses.of(fields, completed, failed, progress, self.echo_completes, self.pingbacks_expected)
 
     def verdict(self, payload: Any, query: Any = None, requestid: str | None = None) -> Verdict:
         """Return what a ping-back (JSON values: its body and its query) says about the upload with this requestid.
