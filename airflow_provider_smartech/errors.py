@@ -15,7 +15,8 @@
     │   ├── UploadNotTracked             the upload was sent without this provider's callback
     │   ├── UploadStatusUnrecognised  +  the ping-back has a status that is not recognised
     │   ├── UploadRowsRejected        +  no row was accepted, or too many were rejected
-    │   └── UploadTimeout                no ping-back in time
+    │   ├── UploadTimeout                no ping-back in time
+    │   └── ChainBroken                  the doctor found a broken link
     └── SmartechRetryableError           Airflow's task retries may try again
         ├── SmartechNotReached        *  could not connect; the request was not sent
         ├── SmartechThrottled         *  HTTP 429; nothing was loaded
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "ChainBroken",
     "ContactsEmpty",
     "ContactsQueryFailed",
     "ContactsRefused",
@@ -346,3 +348,11 @@ class UploadTimeout(SmartechTerminalError):
 
 class WaitBroken(SmartechRetryableError):
     """A deferred wait ended without a result; the upload itself may have succeeded."""
+
+
+class ChainBroken(SmartechTerminalError):
+    """The doctor found that a link of the chain to Smartech and back is broken. ``links`` are their names."""
+
+    def __init__(self, links: Sequence[str]) -> None:
+        super().__init__(f"Broken: {', '.join(links)}. The lines of the log above say what to do.")
+        self.links = list(links)

@@ -158,7 +158,8 @@ class S3Urls:
         if expires_within is None:
             return (
                 f"The credentials of AWS connection {self.aws_conn_id!r} are temporary, and their expiry time is not "
-                "known. The URL of the file expires with them: they must stay valid until Smartech has fetched the file."
+                "known. The URL of the file expires with them: they must stay valid until Smartech has fetched the "
+                "file."
             )
         if expires_within(self.minimum_validity.total_seconds()):
             raise SmartechConfigurationError(

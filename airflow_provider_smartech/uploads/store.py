@@ -113,6 +113,10 @@ class UploadStore:
         """Store that a probe with this key is about to be sent, so that the receiver knows it."""
         self._mark(f"{_folder(key)}/record.json")
 
+    def probe_keys(self) -> list[str]:
+        """Return the keys of all probes that were not removed."""
+        return self._files.folders("probes")
+
     def pingbacks_of_probe(self, key: str) -> list[PingBack]:
         """Return the ping-backs of a probe that have come so far."""
         folder = _folder(key)
