@@ -75,7 +75,8 @@ def _write(client: Any, where: dict[str, str]) -> Finding:
 
 def _link(urls: S3Urls, where: dict[str, str]) -> Finding:
     try:
-        answer = call("GET", urls.fetch_url(where["Bucket"], where["Key"]).get_secret_value())
+        url = urls.fetch_url(where["Bucket"], where["Key"])
+        answer = call("GET", url.get_secret_value(), secrets=url.secrets())
     except SmartechError as error:
         return broken(LINK, str(error))
     except NoAnswer as error:

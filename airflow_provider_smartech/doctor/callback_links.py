@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from airflow_provider_smartech.api.account import is_internal, is_out_of_reach, 
 from airflow_provider_smartech.doctor.calls import CLOCK_TOLERANCE, Answer, NoAnswer, call
 from airflow_provider_smartech.doctor.finding import Finding, Result, broken, not_tried, ok, warning
 from airflow_provider_smartech.errors import UploadStoreError
-from airflow_provider_smartech.redaction import SecretUrl, mask, scrub
+from airflow_provider_smartech.redaction import SecretUrl, mask
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import key_of, new_probe_id, secrets_of
 
@@ -41,10 +40,7 @@ def callback_links(base: str, store: UploadStore, host: str | None) -> Iterator[
     yield _address(base, host)
     probe_id = new_probe_id()
     mask(secrets_of(probe_id))
-    for finding in _Probe(base, store, probe_id).findings():
-        # Where a proxy redirects to, or an error page, may contain the address.
-        hide = partial(scrub, secrets=secrets_of(probe_id))
-        yield replace(finding, seen=hide(finding.seen), advice=hide(finding.advice))
+    yield from _Probe(base, store, probe_id).findings()
 
 
 def _address(base: str, host: str | None) -> Finding:
@@ -90,7 +86,10 @@ class _Probe:
             yield from (not_tried(link, "the upload store cannot be written") for link in (PINGBACK, RECEIVER, CLOCK))
             return
         try:
-            answer = _outcome("POST", f"{self.base}/pingback/{self.upload_id}", PAYLOAD)
+            # Where a proxy redirects to, or an error page, may contain the id.
+            answer = _outcome(
+                "POST", f"{self.base}/pingback/{self.upload_id}", PAYLOAD, secrets=secrets_of(self.upload_id)
+            )
             health = _outcome("GET", f"{self.base}/health")
             pingback = self._pingback(answer, health)
             yield pingback
@@ -170,7 +169,7 @@ def _health(health: Outcome) -> tuple[str, str]:
 def _advice(base: str, answer: Answer, health: Outcome) -> str:
     """Return what to do about an answer that is not the receiver's 200."""
     target = answer.redirects_to
-    if target and urlsplit(target).scheme == "https" and urlsplit(base).scheme == "http":
+    if target and "/pingback/" in target and target.startswith("https:") and base.startswith("http:"):
         return "Smartech may not follow it: set [smartech] callback_base_url to the https:// address."
     if target or answer.status in (401, 403, 407):
         return (
@@ -213,8 +212,8 @@ def _clock(outcomes: list[Outcome]) -> Finding:
     return ok(CLOCK, f"the receiver's host and this machine agree within {abs(ahead).seconds + 1} s")
 
 
-def _outcome(method: str, url: str, json: Any = None) -> Outcome:
+def _outcome(method: str, url: str, json: Any = None, secrets: Iterable[str] = ()) -> Outcome:
     try:
-        return call(method, url, json)
+        return call(method, url, json, secrets)
     except NoAnswer as error:
         return error

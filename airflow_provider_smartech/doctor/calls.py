@@ -6,8 +6,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from html import unescape
@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError
 
 from airflow_provider_smartech import __version__
 from airflow_provider_smartech.json_values import read_json
-from airflow_provider_smartech.redaction import SecretUrl
+from airflow_provider_smartech.redaction import SecretUrl, scrub
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
@@ -34,9 +34,13 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer: its status, its headers, the beginning of its body, and when and how soon it came."""
+    """An answer: its status, its headers, the beginning of its body, and when and how soon it came.
+
+    ``secrets`` are what a message about it must not show.
+    """
 
     url: str
+    secrets: tuple[str, ...] = field(repr=False)
     status: int
     headers: dict[str, str]
     body: bytes
@@ -56,7 +60,9 @@ class Answer:
     def redirects_to(self) -> str | None:
         """Where it redirects to, without the query; None if it does not."""
         target = self.headers.get("location")
-        return str(SecretUrl(urljoin(self.url, target))) if target and 300 <= self.status < 400 else None
+        if not target or not 300 <= self.status < 400:
+            return None
+        return scrub(str(SecretUrl(urljoin(self.url, target))), self.secrets)
 
     @property
     def is_html(self) -> bool:
@@ -68,12 +74,16 @@ class Answer:
         """What it is, in a few words."""
         if self.redirects_to:
             return f"HTTP {self.status}, a redirect to {self.redirects_to}"
-        title = re.search(
-            r"<title[^>]*>(.{1,300}?)</title>", self.body.decode(errors="replace"), re.DOTALL | re.IGNORECASE
-        )
-        named = f" {' '.join(unescape(title[1]).split())[:TITLE_CHARACTERS]!r}" if title else ""
+        named = f" {self._title!r}" if self._title else ""
         kind = f"an HTML page{named}" if self.is_html else "JSON" if self.json else "neither JSON nor HTML"
         return f"HTTP {self.status}, {kind}"
+
+    @property
+    def _title(self) -> str:
+        text = self.body.decode(errors="replace")
+        title = re.search(r"<title[^>]{0,100}>(.{1,300}?)</title>", text, re.DOTALL | re.IGNORECASE)
+        # Scrubbed first: a secret that is cut would not be found.
+        return scrub(" ".join(unescape(title[1]).split()), self.secrets)[:TITLE_CHARACTERS] if title else ""
 
     @property
     def clock_difference(self) -> timedelta | None:
@@ -90,9 +100,10 @@ def clock_difference(there: datetime, here: datetime) -> timedelta:
     return timedelta(seconds=round((there.astimezone(UTC) - here).total_seconds()))
 
 
-def call(method: str, url: str, json: Any = None) -> Answer:
+def call(method: str, url: str, json: Any = None, secrets: Iterable[str] = ()) -> Answer:
     """Send one request.
 
+    :param secrets: what a message about the answer must not show, such as parts of the URL.
     :raises NoAnswer: there was none.
     """
     why: str
@@ -109,6 +120,7 @@ def call(method: str, url: str, json: Any = None) -> Answer:
                 body = response.raw.read(LARGEST_BYTES, decode_content=True)
                 return Answer(
                     url=url,
+                    secrets=tuple(secrets),
                     status=response.status_code,
                     headers={name.lower(): value for name, value in response.headers.items()},
                     body=body,
@@ -133,7 +145,7 @@ def _why(error: BaseException, host: str) -> str:
         (ssl.SSLError, "{host} was reached, but it does not speak TLS there ({detail})"),
         (ProxyError, "the proxy of this machine's environment did not let the call through"),
         (socket.gaierror, "the name {host} is not known here (DNS)"),
-        (ConnectTimeoutError, f"no connection to {{host}} within {CONNECT_SECONDS:.0f} seconds"),
+        (requests.ConnectTimeout, f"no connection to {{host}} within {CONNECT_SECONDS:.0f} seconds"),
         ((ReadTimeoutError, requests.ReadTimeout), f"no answer from {{host}} within {READ_SECONDS:.0f} seconds"),
         (ConnectionRefusedError, "{host} refused the connection: nothing listens on that port"),
     ):

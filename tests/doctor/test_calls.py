@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_smartech.doctor import calls
 from airflow_provider_smartech.doctor.calls import NoAnswer, call
+from tests.support.file_server import FileServer
 from tests.support.processes import free_ports
 from tests.support.servers import answering, http
 
@@ -72,8 +73,8 @@ def tls_server(folder: Path) -> Iterator[str]:
 def test_a_certificate_that_is_not_trusted_and_a_port_without_tls_are_told_apart(tmp_path: Path) -> None:
     with tls_server(tmp_path) as url:
         assert why_not(f"{url}/secret").startswith("the certificate of 127.0.0.1 is not trusted (self")
-    with answering(http("400 Bad Request", b"plain")) as (url, _):
-        assert why_not(f"{url.replace('http', 'https')}/secret").startswith(
+    with FileServer(tmp_path) as plain:
+        assert why_not(f"{plain.url.replace('http', 'https')}/secret").startswith(
             "127.0.0.1 was reached, but it does not speak TLS"
         )
 
