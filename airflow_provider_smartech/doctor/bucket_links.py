@@ -94,7 +94,7 @@ def _link(urls: S3Urls, where: dict[str, str]) -> Finding:
 def _code(body: bytes) -> str:
     """Return S3's code for an error, as a text to append."""
     _, found, rest = body.decode(errors="replace").partition("<Code>")
-    return f" {rest.partition('</Code>')[0][:50]}" if found else ""
+    return f": {rest.partition('</Code>')[0][:50]}" if found else ""
 
 
 def _remove(client: Any, where: dict[str, str]) -> Finding | None:

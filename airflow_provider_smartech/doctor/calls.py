@@ -65,18 +65,19 @@ class Answer:
         return scrub(str(SecretUrl(urljoin(self.url, target))), self.secrets)
 
     @property
-    def is_html(self) -> bool:
-        """Whether it is a page."""
-        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
-
-    @property
     def shown(self) -> str:
         """What it is, in a few words."""
         if self.redirects_to:
             return f"HTTP {self.status}, a redirect to {self.redirects_to}"
         named = f" {self._title!r}" if self._title else ""
-        kind = f"an HTML page{named}" if self.is_html else "JSON" if self.json else "neither JSON nor HTML"
-        return f"HTTP {self.status}, {kind}"
+        if self._is_html:
+            return f"HTTP {self.status}, an HTML page{named}"
+        return f"HTTP {self.status}, {'JSON' if self.json else 'neither JSON nor HTML'}"
+
+    @property
+    def _is_html(self) -> bool:
+        beginning = self.body[:1000].lower()
+        return "html" in self.headers.get("content-type", "") or b"<html" in beginning or b"<title" in beginning
 
     @property
     def _title(self) -> str:

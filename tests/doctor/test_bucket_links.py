@@ -65,7 +65,7 @@ def test_a_link_that_does_not_open_is_broken_with_s3_s_code_and_without_its_sign
     monkeypatch.setattr("airflow_provider_smartech.doctor.bucket_links.call", answered)
     findings = found(bucket)
     assert results(findings) == {**FINE, LINK: "broken"}
-    assert findings[LINK].seen == "it was answered with HTTP 403, an HTML page AccessDenied"
+    assert findings[LINK].seen == "it was answered with HTTP 403, neither JSON nor HTML: AccessDenied"
     assert keys(s3, bucket, "") == []
 
 
@@ -85,7 +85,7 @@ def test_credentials_that_expire_before_the_link_are_named(
     def session(self: S3Hook, *arguments: Any, **named: Any) -> Any:
         made = get_session(self, *arguments, **named)
         credentials = RefreshableCredentials(
-            "test", "test-secret", "t0ken", datetime.now(UTC) + left, lambda: {}, "assume-role"
+            "test", "test-secret", "t0ken", datetime.now(UTC) + left, dict, "assume-role"
         )
         # botocore would refresh them when they are about to expire.
         credentials._refresh = lambda: None

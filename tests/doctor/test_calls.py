@@ -93,6 +93,7 @@ def test_a_redirect_is_not_followed_but_named_without_its_query() -> None:
         (b"<html>", "HTTP 200, an HTML page"),
         (b'{"a": 1}', "HTTP 200, JSON"),
         (b"\xff\xfe", "HTTP 200, neither JSON nor HTML"),
+        (b"<?xml?><Error/>", "HTTP 200, neither JSON nor HTML"),
         (b"", "HTTP 200, neither JSON nor HTML"),
         (b"<title>" + b"x" * 60_000, "HTTP 200, an HTML page"),
     ],
