@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_smartech.cli.output import agreed, errors_as_messages, log_on_stderr, print_rows, printable
+from airflow_provider_smartech.cli.output import agreed, errors_as_messages, log_on_stderr, print_rows, print_text
 from airflow_provider_smartech.doctor.chain import Chain
 from airflow_provider_smartech.doctor.finding import Finding, Result, are_broken
 from airflow_provider_smartech.doctor.first_upload import FirstUpload
-
-# For a terminal that cannot show them.
-_SIMPLE = str.maketrans({"✓": "+", "✗": "x", "→": ">", "…": "..."})
 
 
 @errors_as_messages
@@ -32,9 +28,9 @@ def doctor(args: argparse.Namespace) -> None:
     for finding in _quietly(chain.walk()):
         found.append(finding)
         if in_lines:
-            _print(finding.text)
+            print_text(finding.text)
     if in_lines:
-        _print(_end(found))
+        print_text(_end(found))
     else:
         print_rows([_fields(finding) for finding in found], args.output)
     if are_broken(found):
@@ -58,16 +54,6 @@ def _quietly(findings: Iterator[Finding]) -> Iterator[Finding]:
         if finding is None:
             return
         yield finding
-
-
-def _print(text: str) -> None:
-    shown = "\n".join(printable(line, "plain") for line in text.splitlines())
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        shown.encode(encoding)
-    except UnicodeEncodeError:
-        shown = shown.translate(_SIMPLE).encode(encoding, "replace").decode(encoding)
-    print(shown, flush=True)  # noqa: T201
 
 
 def _end(found: list[Finding]) -> str:

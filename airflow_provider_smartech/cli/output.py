@@ -19,6 +19,9 @@ from airflow_provider_smartech.errors import SmartechError
 
 Command = Callable[[argparse.Namespace], None]
 
+# For a terminal that cannot show them.
+_SIMPLE = str.maketrans({"✓": "+", "✗": "x", "→": ">", "…": "..."})
+
 
 def errors_as_messages(command: Command) -> Command:
     """Make a command exit with only its error's message, and find the store's connection in Airflow's database."""
@@ -75,3 +78,14 @@ def printable(value: Any, output: str) -> str:
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     # In a table, Airflow reads brackets as markup.
     return escape(shown) if output == "table" else shown
+
+
+def print_text(text: str) -> None:
+    """Print lines so that they are safe for a terminal, whatever it can show."""
+    shown = "\n".join(printable(line, "plain") for line in text.splitlines())
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        shown.encode(encoding)
+    except UnicodeEncodeError:
+        shown = shown.translate(_SIMPLE).encode(encoding, "replace").decode(encoding)
+    print(shown, flush=True)  # noqa: T201

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_smartech.cli.output import agreed, errors_as_messages, log_on_stderr, print_rows
+from airflow_provider_smartech.cli.output import agreed, errors_as_messages, log_on_stderr, print_rows, print_text
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store
 from airflow_provider_smartech.uploads.listing import Filter, Listing
@@ -34,12 +34,17 @@ def show(args: argparse.Namespace) -> None:
         statuses = Settings.load().statuses
         upload = configured_upload_store().find(args.requestid)
     shown = _fields(Overview.of(upload, statuses)) | {"path": upload.record.path}
-    happened = [_event(event) for event in events(upload, statuses)]
+    found = events(upload, statuses)
+    happened, advice = [_event(event) for event in found], [_advice(event) for event in found]
     if args.output in ("json", "yaml"):
-        print_rows([{**shown, "events": happened}], args.output)
+        told = [{**event, "advice": text or None} for event, text in zip(happened, advice, strict=True)]
+        print_rows([{**shown, "events": told}], args.output)
     else:
         print_rows([{"field": name, "value": value} for name, value in shown.items()], args.output)
         print_rows(happened, args.output)
+        # Below the table: a line of configuration must stay one line.
+        for text in dict.fromkeys(filter(None, advice)):
+            print_text(text)
 
 
 @errors_as_messages
@@ -100,5 +105,13 @@ def _row(upload: Overview) -> dict[str, Any]:
 
 
 def _event(event: Event) -> dict[str, Any]:
-    read = " ".join(f"{event.reading.text} {event.reading.advice}".split()) if event.reading else None
-    return {"at": event.at.isoformat(), "what": event.what, "payload": event.payload, "read": read}
+    return {
+        "at": event.at.isoformat(),
+        "what": event.what,
+        "payload": event.payload,
+        "read": event.reading and event.reading.text,
+    }
+
+
+def _advice(event: Event) -> str:
+    return event.reading.advice if event.reading else ""

@@ -109,7 +109,8 @@ class _Probe:
                 PINGBACK,
                 f"POST {self.where}: {answer}",
                 "Check [smartech] callback_base_url, and that the receiver (Airflow's API server, or the standalone "
-                "one) and the proxy before it run.",
+                "one) and the proxy before it run. If this machine may not call that address, run the doctor where it "
+                "may.",
             )
         if answer.status == 200 and answer.json == STORED:
             return self._arrival(answer)
