@@ -206,11 +206,11 @@ def _clock(outcomes: list[Outcome]) -> Finding:
     if abs(ahead) > CLOCK_TOLERANCE:
         return warning(
             CLOCK,
-            f"the clock that the receiver's host shows is {abs(ahead)} {'ahead of' if ahead.days >= 0 else 'behind'} "
+            f"the clock of the host that answers is {abs(ahead)} {'ahead of' if ahead.days >= 0 else 'behind'} "
             "this machine's",
             "Set both by NTP: times in lists are wrong, and signed links may not be valid yet, or no longer.",
         )
-    return ok(CLOCK, f"the receiver's host and this machine agree within {abs(ahead).seconds + 1} s")
+    return ok(CLOCK, f"the host that answers and this machine agree within {abs(ahead).seconds + 1} s")
 
 
 def _outcome(method: str, url: str, json: Any = None, secrets: Iterable[str] = ()) -> Outcome:

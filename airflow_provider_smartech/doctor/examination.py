@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk import get_current_context
 
 from airflow_provider_smartech.errors import ChainBroken
+
+if TYPE_CHECKING:
+    from airflow_provider_smartech.uploads.upload import TaskTry
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +34,8 @@ def examine(
     :param aws_conn_id: AWS connection for the bucket.
     :param s3_bucket: bucket for files with contacts; None or empty: none is examined.
     :param s3_prefix: folder in the bucket.
-    :param upload: URL of a CSV that is really sent, without a question; None or empty: nothing is sent.
+    :param upload: URL of a CSV that is really sent, without a question, and again by each retry of the task; None or
+        empty: nothing is sent.
     :param listid: the list for it; the connection's ``listid`` by default.
     :param timeout: seconds, or a timedelta, to wait for its ping-back.
     :raises ChainBroken: at least one link is broken.
@@ -44,7 +51,9 @@ def examine(
         aws_conn_id=aws_conn_id,
         s3_bucket=s3_bucket or None,
         s3_prefix=s3_prefix,
-        upload=FirstUpload(path=upload, listid=listid, timeout=limit, agree=lambda question: True) if upload else None,
+        upload=FirstUpload(path=upload, listid=listid, timeout=limit, agree=lambda question: True, task=_task())
+        if upload
+        else None,
     )
     levels = {Result.OK: logging.INFO, Result.NOT_TRIED: logging.WARNING, Result.WARNING: logging.WARNING}
     found = []
@@ -53,3 +62,13 @@ def examine(
         found.append(finding)
     if links := are_broken(found):
         raise ChainBroken(links)
+
+
+def _task() -> TaskTry | None:
+    """Return the task that is running here, None if none is."""
+    from airflow_provider_smartech.tasks.submission import task_try
+
+    try:
+        return task_try(get_current_context())
+    except RuntimeError:
+        return None

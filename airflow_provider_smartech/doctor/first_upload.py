@@ -17,19 +17,23 @@ from airflow_provider_smartech.tasks.sender import Sender
 from airflow_provider_smartech.tasks.wait import Wait
 from airflow_provider_smartech.uploads.overview import Event, events
 from airflow_provider_smartech.uploads.statuses import Verdict
-from airflow_provider_smartech.uploads.upload import Upload
+from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 
 UPLOAD, PINGBACK, RESULT = "upload", "its ping-back", "its result"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirstUpload:
-    """A file that is sent to Smartech if ``agree`` says yes to the question whether it may be."""
+    """A file that is sent to Smartech if ``agree`` says yes to the question whether it may be.
+
+    ``task`` is the task that sends it, if one does: the uploads page shows it to those who may see that task.
+    """
 
     path: str
     listid: int | None
     timeout: timedelta
     agree: Callable[[str], bool]
+    task: TaskTry | None = None
 
     def links(self, hook: SmartechHook) -> Iterator[Finding]:
         """Send it, wait for its end, and yield its ping-backs, each with how it was read."""
@@ -56,7 +60,7 @@ class FirstUpload:
     def _send(self, hook: SmartechHook, wait: Wait, parameters: BulkUploadParameters) -> Upload:
         sender = Sender(hook=hook, store=wait.store, settings=wait.settings, waits=True)
         sender.check()
-        return sender.submit(parameters, parameters)
+        return sender.submit(parameters, parameters, self.task)
 
     def _end(self, wait: Wait, upload: Upload) -> Iterator[Finding]:
         ended, failure = upload, None

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from airflow.sdk.execution_time.context import set_current_context
 
 from airflow_provider_smartech.doctor import examine
 from airflow_provider_smartech.errors import ChainBroken, SmartechTerminalError
 from airflow_provider_smartech.sandbox import SandboxServer
+from airflow_provider_smartech.uploads.store import UploadStore
+from tests.support.submissions import only_upload
+from tests.support.tasks import FakeTaskInstance, context
 
 pytestmark = pytest.mark.usefixtures("receiver")
 
@@ -25,6 +29,14 @@ def test_each_link_is_a_line_of_the_log(
     lines = [record.message for record in caplog.records if record.name.endswith("examination")]
     assert len(lines) == 17
     assert all(line.startswith("✓ ") for line in lines)
+
+
+def test_in_a_task_the_upload_is_recorded_with_it(sandbox: SandboxServer, store: UploadStore, csv_url: str) -> None:
+    with set_current_context(context(FakeTaskInstance(dag_id="smartech_doctor"))):
+        examine(upload=csv_url, listid=33, timeout=20)
+    task = only_upload(store).record.task
+    assert task
+    assert task.dag_id == "smartech_doctor"
 
 
 def test_empty_parameters_of_a_dag_mean_none(sandbox: SandboxServer, caplog: pytest.LogCaptureFixture) -> None:
