@@ -15,7 +15,8 @@
     │   ├── UploadNotTracked             the upload was sent without this provider's callback
     │   ├── UploadStatusUnrecognised  +  the ping-back has a status that is not recognised
     │   ├── UploadRowsRejected        +  no row was accepted, or too many were rejected
-    │   └── UploadTimeout                no ping-back in time
+    │   ├── UploadTimeout                no ping-back in time
+    │   └── ChainBroken                  the doctor found a broken link
     └── SmartechRetryableError           Airflow's task retries may try again
         ├── SmartechNotReached        *  could not connect; the request was not sent
         ├── SmartechThrottled         *  HTTP 429; nothing was loaded
@@ -41,9 +42,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_smartech.airflow_compat import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 __all__ = [
+    "ChainBroken",
     "ContactsEmpty",
     "ContactsQueryFailed",
     "ContactsRefused",
@@ -289,16 +292,18 @@ class UploadFailed(UploadNotCompleted, SmartechRetryableError):
 
 
 class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
-    """A ping-back has an unrecognised status or contradicts itself; it never counts as success."""
+    """A ping-back has an unrecognised status or contradicts itself; it never counts as success.
+
+    The message says how it was read, and which settings would make it known.
+    """
 
     what_happened = "ended with a status that is not recognised"
-    what_to_do = (
-        "Check in the Smartech panel whether the contacts were loaded. If a word in the ping-back means success, "
-        "failure or progress, add it to completed_words, failed_words or progress_words in [smartech]. If the "
-        "ping-back only repeats the answer to the request (result: Success), and your account's ping-backs look like "
-        "that, set echo_completes there. A success word next to an error or to another upload's requestid does not "
-        "count as success."
-    )
+    what_to_do = "Check in Smartech's panel whether the contacts are loaded."
+
+    def __init__(self, requestid: str, file: str, payloads: list[Any], readings: Sequence[str] = ()) -> None:
+        if readings:
+            self.what_to_do = "\n".join(readings)
+        super().__init__(requestid, file, payloads)
 
 
 class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
@@ -343,3 +348,11 @@ class UploadTimeout(SmartechTerminalError):
 
 class WaitBroken(SmartechRetryableError):
     """A deferred wait ended without a result; the upload itself may have succeeded."""
+
+
+class ChainBroken(SmartechTerminalError):
+    """The doctor found that a link of the chain to Smartech and back is broken. ``links`` are their names."""
+
+    def __init__(self, links: Sequence[str]) -> None:
+        super().__init__(f"Broken: {', '.join(links)}. The lines of the log above say what to do.")
+        self.links = list(links)

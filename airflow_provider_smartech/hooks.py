@@ -15,7 +15,7 @@ from airflow.sdk import BaseHook
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from airflow_provider_smartech.api.account import Account, is_internal
+from airflow_provider_smartech.api.account import Account, is_out_of_reach
 from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.config import connection_form
@@ -163,7 +163,7 @@ class SmartechHook(BaseHook):
             )
         callback = urlsplit(parameters.callback.get_secret_value()).hostname if parameters.callback else None
         host = self.account.host
-        if callback and is_internal(callback) and not is_internal(host):
+        if callback and is_out_of_reach(callback, host):
             log.warning(
                 "The callback leads to %s, which is not reachable from the internet, so no ping-back of %s will come. "
                 "Set [smartech] callback_base_url to the URL at which Smartech's servers reach Airflow.",

@@ -33,9 +33,10 @@ QUERY = f"X-Amz-Credential=AKIA-{'c' * 20}&X-Amz-Signature={quote(SIGNATURE, saf
 class World:
     """The running parts, and what the tests do with them."""
 
-    def __init__(self, airflow: Airflow, sandbox: SandboxServer) -> None:
+    def __init__(self, airflow: Airflow, sandbox: SandboxServer, files: str) -> None:
         self.airflow = airflow
         self.sandbox = sandbox
+        self.files = files
         self.callbacks: list[str] = []
 
     def ran(self, dag_id: str, state: str, **conf: Any) -> str:
@@ -77,8 +78,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         airflow = Airflow(folder / "home", DAGS, settings)
         try:
-            airflow.start(("two_steps", "late", "retries", "many", "updates", "on_update"))
-            world = World(airflow, sandbox)
+            airflow.start(("two_steps", "late", "retries", "many", "updates", "on_update", "doctor"))
+            world = World(airflow, sandbox, files.url)
             world.callbacks = callbacks
             yield world
         finally:
@@ -96,6 +97,22 @@ def test_a_hosted_csv_is_submitted_and_its_completion_waited_for(world: World) -
         assert (summary["requestid"], summary["state"]) == (requestid, "completed")
         assert summary["counts"]["accepted"] == 500
     assert world.sandbox.state.count(33) == 500
+
+
+def test_the_doctor_finds_on_a_worker_that_its_pingback_and_smartechs_arrive(world: World) -> None:
+    world.ran("doctor", "success", upload=f"{world.files}/contacts.csv")
+    log = world.logs("dag_id=doctor")
+    links = (
+        "[smartech] upload_store",
+        "upload store",
+        "API key",
+        "ping-back",
+        "receiver",
+        "its ping-back",
+        "its result",
+    )
+    assert [link for link in links if f"✓ {link} " not in log] == []
+    assert "completed: 500 rows accepted, 0 rejected" in log
 
 
 def test_a_deferred_sensor_gives_its_worker_slot_back(world: World) -> None:

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
@@ -23,6 +24,7 @@ from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_ATTENTION
 from docs import reference
+from tests.support.servers import ReceiverServer
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(airflow_provider_smartech.__file__).parent
@@ -70,7 +72,12 @@ def airflow_commands() -> list[str]:
     return [line for line in commands() if line.startswith("airflow ")]
 
 
-def test_the_airflow_commands_run(tmp_path: Path, sandbox: SandboxServer) -> None:
+def test_the_airflow_commands_run(tmp_path: Path, sandbox: SandboxServer, receiver: ReceiverServer, s3: Any) -> None:
+    s3.create_bucket(Bucket="my-company-staging")
+    # The doctor calls Smartech, S3 and itself.
+    of_doctor = {
+        name: value for name, value in os.environ.items() if name.startswith(("AIRFLOW_CONN", "AIRFLOW__SMART"))
+    }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     environment |= {
         "AIRFLOW_HOME": str(tmp_path),
@@ -88,9 +95,17 @@ def test_the_airflow_commands_run(tmp_path: Path, sandbox: SandboxServer) -> Non
             subprocess.run(
                 ["airflow", "connections", "delete", words[3]], env=environment, capture_output=True, check=False
             )
-        done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            shell=True,
+            env=environment | (of_doctor if "doctor" in words else {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         # The requestid of the example is nobody's.
-        assert done.returncode == 0 or "No upload with requestid" in done.stderr, done.stderr
+        assert done.returncode == 0 or "No upload with requestid" in done.stderr, done.stdout + done.stderr
         ran.append(words[1])
     assert set(ran) >= {"connections", "smartech"}
 
@@ -209,7 +224,7 @@ def test_the_reference_names_what_is_public() -> None:
 def test_the_map_of_the_code_names_every_wing_and_module_and_no_other() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A map of the code")[2]
     listed = set()
-    for wings, modules in re.findall(r"^\| \d \| (.*?) \| (.*) \|$", table, re.MULTILINE):
+    for wings, modules in re.findall(r"^\| \d+ \| (.*?) \| (.*) \|$", table, re.MULTILINE):
         for wing in re.findall(r"`(\w+/?)`", wings):
             names = re.findall(r"`(\w+)`", modules) if wing.endswith("/") else [""]
             listed |= {f"{wing}{name}" for name in names}
@@ -219,9 +234,9 @@ def test_the_map_of_the_code_names_every_wing_and_module_and_no_other() -> None:
 
 def test_the_floors_of_the_map_are_the_layers_that_the_linter_knows() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A map of the code")[2]
-    floors: dict[str, set[str]] = {}
-    for floor, wings in re.findall(r"^\| (\d) \| (.*?) \|", table, re.MULTILINE):
-        floors.setdefault(floor, set()).update(re.findall(r"`(\w+)/?`", wings))
+    floors: dict[int, set[str]] = {}
+    for floor, wings in re.findall(r"^\| (\d+) \| (.*?) \|", table, re.MULTILINE):
+        floors.setdefault(int(floor), set()).update(re.findall(r"`(\w+)/?`", wings))
     linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
     layers = [set(layer.split(" | ")) - {"__main__"} for layer in linter["contracts"][0]["layers"]]
     assert [floors[floor] for floor in sorted(floors)] == layers

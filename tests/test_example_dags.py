@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+
+from airflow_provider_smartech.doctor import examine
 
 
 def test_the_example_dags_can_be_imported() -> None:
@@ -11,6 +14,13 @@ def test_the_example_dags_can_be_imported() -> None:
     assert output(dags) == "smartech_hosted_csv {'upload'}"
     dag = "from example_dags.smartech_warehouse_sync import sync; print(sync.dag.dag_id, sync.dag.catchup, sync.sql)"
     assert output(dag) == "smartech_warehouse_sync False smartech_warehouse_sync.sql"
+    dag = "from example_dags.smartech_doctor import dag; print(dag.dag_id, dag.task_ids)"
+    assert output(dag) == "smartech_doctor ['doctor']"
+
+
+def test_the_doctor_takes_what_the_example_dag_s_parameters_are_called() -> None:
+    names = "from example_dags.smartech_doctor import dag; print(*dag.params)"
+    assert set(output(names).split()) == set(inspect.signature(examine).parameters)
 
 
 def output(code: str) -> str:

@@ -128,7 +128,7 @@ def _overriding_url(conn_id: str, host: str) -> str:
             f"Connection {conn_id!r}: the host must be a full base URL such as {DATA_CENTRES['us'].url}, "
             "without login or query."
         )
-    if scheme == "http" and not _is_private(str(name)):
+    if scheme == "http" and not leads_to_private_network(str(name)):
         raise SmartechConfigurationError(
             f"Connection {conn_id!r}: plain http:// to {name} would expose the API key on the network; use "
             "https://. Plain http is allowed only for a loopback or private address."
@@ -144,7 +144,8 @@ def _is_host(name: str) -> bool:
     return re.fullmatch(r"[\w.:-]+", name) is not None
 
 
-def _is_private(host: str) -> bool:
+def leads_to_private_network(host: str) -> bool:
+    """Whether all addresses of a host, as this machine finds them, are loopback or private."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -156,6 +157,11 @@ def _is_private(host: str) -> bool:
 def _is_private_address(text: str) -> bool:
     address = ipaddress.ip_address(text)
     return any(address in network for network in PRIVATE_NETWORKS)
+
+
+def is_out_of_reach(callback_host: str, host: str) -> bool:
+    """Whether Smartech at this host can surely not reach the callback's host: only one of them is on the internet."""
+    return is_internal(callback_host) and not is_internal(host)
 
 
 def is_internal(host: str) -> bool:

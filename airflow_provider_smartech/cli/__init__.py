@@ -1,1 +1,1 @@
-"""``airflow smartech …``: commands that show and clean up the upload store."""
+"""``airflow smartech …``: commands that show and clean up the upload store, and the doctor."""

@@ -72,6 +72,34 @@ ARG_DAG_ID = Arg(("--dag-id",), help="Only uploads that this DAG submitted")
 ARG_OLDER_THAN = Arg(("--older-than",), help="Age such as 30d, 4w or 36h; at least 1d", type=age, required=True)
 ARG_DRY_RUN = Arg(("-n", "--dry-run"), help="Show what would be removed, but remove nothing", action="store_true")
 
+ARG_SMARTECH_CONN_ID = Arg(
+    ("--smartech-conn-id",),
+    help="Connection to Smartech (default: smartech_default)",
+    default="smartech_default",
+)
+ARG_AWS_CONN_ID = Arg(
+    ("--aws-conn-id",), help="AWS connection for --s3-bucket (default: aws_default)", default="aws_default"
+)
+ARG_S3_BUCKET = Arg(("--s3-bucket",), help="Also examine this bucket for files with contacts")
+ARG_S3_PREFIX = Arg(("--s3-prefix",), help="Folder in the bucket", default="")
+ARG_UPLOAD = Arg(
+    ("--upload",),
+    metavar="URL",
+    help="At the end, really send this hosted CSV to Smartech, and wait for its ping-back",
+)
+ARG_UPLOAD_LISTID = Arg(
+    ("--listid",),
+    help="The list for --upload (default: the connection's)",
+    type=positive_int(allow_zero=False),
+)
+ARG_TIMEOUT = Arg(
+    ("--timeout",),
+    help="Seconds to wait for the ping-back of --upload (default: 3600)",
+    type=positive_int(allow_zero=False),
+    default=3600,
+)
+ARG_SEND = Arg(("-y", "--yes"), help="Do not ask before --upload sends", action="store_true")
+
 COMMANDS = (
     ActionCommand(
         name="uploads",
@@ -96,17 +124,49 @@ COMMANDS = (
         func=lazy_load_command(f"{_COMMANDS}.purge"),
         args=(ARG_OLDER_THAN, ARG_DRY_RUN, ARG_YES),
     ),
+    ActionCommand(
+        name="doctor",
+        help="Examine the chain to Smartech and back",
+        description=(
+            "Examine the settings, the upload store, the connection, perhaps a bucket, and the way of a ping-back: one "
+            "is sent to callback_base_url, as Smartech would send it, and must arrive in the upload store. Each link "
+            "is shown as good (✓), as working but in need of a look (!), as broken (✗) or as not tried (-). The exit "
+            "status is 1 if a link is broken. Nothing is sent to Smartech but a test of the API key, which loads "
+            "nothing, unless --upload is given."
+        ),
+        func=lazy_load_command("airflow_provider_smartech.cli.doctor_command.doctor"),
+        args=(
+            ARG_SMARTECH_CONN_ID,
+            ARG_AWS_CONN_ID,
+            ARG_S3_BUCKET,
+            ARG_S3_PREFIX,
+            ARG_UPLOAD,
+            ARG_UPLOAD_LISTID,
+            ARG_TIMEOUT,
+            ARG_SEND,
+            ARG_OUTPUT,
+        ),
+    ),
 )
 
 
 def get_smartech_cli_commands() -> list[GroupCommand]:
     """Return the command group; Airflow 3.2 and newer calls this when its command line is used."""
-    return [GroupCommand(name="smartech", help="Show Smartech uploads, and remove old ones", subcommands=COMMANDS)]
+    return [
+        GroupCommand(
+            name="smartech",
+            help="Show Smartech uploads, remove old ones, and examine the way to Smartech and back",
+            subcommands=COMMANDS,
+        )
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command as ``python -m airflow_provider_smartech``, for Airflow 3.1, which has no provider commands."""
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_smartech", description="Show Smartech uploads")
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_smartech",
+        description="Show Smartech uploads, and examine the way to Smartech and back",
+    )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         subparser = subparsers.add_parser(

@@ -3,85 +3,51 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import wraps
 from typing import Any
 
-import yaml
-from airflow.cli.simple_table import AirflowConsole
-from rich.markup import escape
-
+from airflow_provider_smartech.cli.output import agreed, errors_as_messages, log_on_stderr, print_rows, print_text
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store
-from airflow_provider_smartech.errors import SmartechError
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.overview import Event, Overview, events
-
-Command = Callable[[argparse.Namespace], None]
 
 NOT_IN_TABLES = {"idc", "contradicted", "ended_at", "run_id", "map_index", "try_number"}
 """The fields that a table has no room for."""
 
 
-def _errors_as_messages(command: Command) -> Command:
-    """Make a command exit with only its error's message, and find the store's connection in Airflow's database."""
-
-    @wraps(command)
-    def run(args: argparse.Namespace) -> None:
-        os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-        try:
-            command(args)
-        except SmartechError as error:
-            raise SystemExit(str(error)) from error
-
-    return run
-
-
-@contextmanager
-def _log_on_stderr() -> Iterator[None]:
-    """Send everything that is written to stdout to stderr, whoever holds the stream: Airflow's log goes there."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(stdout, 1)
-        os.close(stdout)
-
-
-@_errors_as_messages
+@errors_as_messages
 def uploads(args: argparse.Namespace) -> None:
     """List uploads, the newest first."""
     wanted = Filter(states=frozenset(args.state or ()), listid=args.listid, dag_id=args.dag_id)
-    with _log_on_stderr():
+    with log_on_stderr():
         found = Listing(configured_upload_store(), Settings.load().statuses).page(wanted, args.limit).uploads
     in_full = args.output in ("json", "yaml")
-    _print([_fields(upload) for upload in found] if in_full else _columns(found), args.output)
+    print_rows([_fields(upload) for upload in found] if in_full else _columns(found), args.output)
 
 
-@_errors_as_messages
+@errors_as_messages
 def show(args: argparse.Namespace) -> None:
     """Show the details of one upload."""
-    with _log_on_stderr():
+    with log_on_stderr():
         statuses = Settings.load().statuses
         upload = configured_upload_store().find(args.requestid)
     shown = _fields(Overview.of(upload, statuses)) | {"path": upload.record.path}
-    happened = [_event(event) for event in events(upload, statuses)]
+    found = events(upload, statuses)
+    happened, advice = [_event(event) for event in found], [_advice(event) for event in found]
     if args.output in ("json", "yaml"):
-        _print([{**shown, "events": happened}], args.output)
+        told = [{**event, "advice": text or None} for event, text in zip(happened, advice, strict=True)]
+        print_rows([{**shown, "events": told}], args.output)
     else:
-        _print([{"field": name, "value": value} for name, value in shown.items()], args.output)
-        _print(happened, args.output)
+        print_rows([{"field": name, "value": value} for name, value in shown.items()], args.output)
+        print_rows(happened, args.output)
+        # Below the table: a line of configuration must stay one line.
+        for text in dict.fromkeys(filter(None, advice)):
+            print_text(text)
 
 
-@_errors_as_messages
+@errors_as_messages
 def purge(args: argparse.Namespace) -> None:
     """Remove old uploads from the upload store."""
     store, before = configured_upload_store(), datetime.now(UTC) - args.older_than
@@ -89,37 +55,10 @@ def purge(args: argparse.Namespace) -> None:
     what = f"{number:,} upload(s) recorded before {before:%Y-%m-%d %H:%M} UTC in {store.shown_url}"
     if args.dry_run:
         print(f"Would remove {what}.")  # noqa: T201
-    elif args.yes or _agreed(f"Remove {what}? (y/N) "):
+    elif args.yes or agreed(f"Remove {what}? (y/N) "):
         print(f"Removed {store.purge(before):,} upload(s).")  # noqa: T201
     else:
         raise SystemExit("Nothing was removed.")
-
-
-def _agreed(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        # There is no terminal to ask.
-        return False
-
-
-def _print(rows: list[dict[str, Any]], output: str) -> None:
-    """Print rows so that they are safe for a terminal: texts may come from Smartech or from any user."""
-    # Airflow would print all values as texts. Both formats escape everything that is not ASCII.
-    if output == "json":
-        print(json.dumps(rows))  # noqa: T201
-    elif output == "yaml":
-        print(yaml.safe_dump(rows, sort_keys=False), end="")  # noqa: T201
-    else:
-        plain = [{name: _plain(value, output) for name, value in row.items()} for row in rows]
-        AirflowConsole().print_as(plain, output)
-
-
-def _plain(value: Any, output: str) -> str:
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    # In a table, Airflow reads brackets as markup.
-    return escape(shown) if output == "table" else shown
 
 
 def _fields(upload: Overview) -> dict[str, Any]:
@@ -166,4 +105,13 @@ def _row(upload: Overview) -> dict[str, Any]:
 
 
 def _event(event: Event) -> dict[str, Any]:
-    return {"at": event.at.isoformat(), "what": event.what, "payload": event.payload}
+    return {
+        "at": event.at.isoformat(),
+        "what": event.what,
+        "payload": event.payload,
+        "read": event.reading and event.reading.text,
+    }
+
+
+def _advice(event: Event) -> str:
+    return event.reading.advice if event.reading else ""

@@ -25,7 +25,7 @@ from airflow_provider_smartech.json_values import object_of, storable
 from airflow_provider_smartech.redaction import scrub_json
 from airflow_provider_smartech.uploads.payloads import read_payload, read_query
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack, key_of
+from airflow_provider_smartech.uploads.upload import PingBack, key_of, secrets_of
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def create_app(store: UploadStore) -> FastAPI:
         # The id is looked up before the body is parsed: calls from strangers must be cheap.
         if not store.has(key):
             return False
-        said = scrub_json([call.payload(), read_query(call.query)], [call.upload_id, call.upload_id.partition("-")[2]])
+        said = scrub_json([call.payload(), read_query(call.query)], secrets_of(call.upload_id))
         store.add_pingback(key, PingBack(payload=said[0], query=said[1]))
         return True
 

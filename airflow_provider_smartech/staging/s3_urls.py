@@ -132,8 +132,15 @@ class S3Urls:
         :raises SmartechConfigurationError: there are no credentials, or they expire too early.
         :raises ContactsStorageError: the credentials could not be fetched.
         """
-        if self.url_mode == "direct":
-            return
+        if self.url_mode == "presigned" and (doubt := self.doubt(bucket, key)):
+            log.warning("%s", doubt)
+
+    def doubt(self, bucket: str, key: str) -> str | None:
+        """Return why a signed URL may expire before its validity is over, None if it will not.
+
+        :raises SmartechConfigurationError: there are no credentials, or they expire too early.
+        :raises ContactsStorageError: the credentials could not be fetched.
+        """
         with storage_errors({"Bucket": bucket, "Key": key}):
             credentials = self._hook.get_session().get_credentials()
             token = credentials and credentials.get_frozen_credentials().token
@@ -142,26 +149,25 @@ class S3Urls:
                 f"The AWS connection {self.aws_conn_id!r} has no credentials to sign a URL with."
             )
         if token is None:
-            return
+            return None
         expires_within = getattr(credentials, "refresh_needed", None)
         if expires_within is None:
-            log.warning(
-                "The credentials of AWS connection %r are temporary, and their expiry time is not known. The URL "
-                "of the file expires with them: they must stay valid until Smartech has fetched the file.",
-                self.aws_conn_id,
+            return (
+                f"The credentials of AWS connection {self.aws_conn_id!r} are temporary, and their expiry time is not "
+                "known. The URL of the file expires with them: they must stay valid until Smartech has fetched the "
+                "file."
             )
-        elif expires_within(self.minimum_validity.total_seconds()):
+        if expires_within(self.minimum_validity.total_seconds()):
             raise SmartechConfigurationError(
                 f"The credentials of AWS connection {self.aws_conn_id!r} are temporary and expire within "
                 f"{self.minimum_validity}, and the URL of the file expires with them. Use credentials that are valid "
                 "for longer, url_mode='direct', or a smaller url_minimum_validity."
             )
-        elif expires_within(self.validity.total_seconds()):
+        if expires_within(self.validity.total_seconds()):
             hours = next(hour for hour in range(1, 24 * 7 + 1) if expires_within(hour * HOUR_SECONDS))
-            log.warning(
-                "The credentials of AWS connection %r are temporary and expire in less than %s hour(s). The URL "
-                "of the file expires with them, not after %s: Smartech must fetch it before that.",
-                self.aws_conn_id,
-                hours,
-                self.validity,
+            return (
+                f"The credentials of AWS connection {self.aws_conn_id!r} are temporary and expire in less than {hours} "
+                f"hour(s). The URL of the file expires with them, not after {self.validity}: Smartech must fetch it "
+                "before that."
             )
+        return None

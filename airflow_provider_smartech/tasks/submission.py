@@ -8,32 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
-from airflow_provider_smartech.config.settings import Settings
-from airflow_provider_smartech.errors import (
-    SmartechConfigurationError,
-    SmartechNotReached,
-    SmartechOutcomeUnknown,
-    SmartechRefused,
-    SmartechRequestError,
-    SmartechThrottled,
-    UploadStoreError,
-)
-from airflow_provider_smartech.hooks import SmartechHook
-from airflow_provider_smartech.redaction import mask
-from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import (
-    Answer,
-    Handover,
-    Progress,
-    Record,
-    State,
-    TaskTry,
-    Upload,
-    key_of,
-    new_upload_id,
-)
+from airflow_provider_smartech.errors import SmartechOutcomeUnknown
+from airflow_provider_smartech.tasks.sender import Sender
+from airflow_provider_smartech.uploads.upload import Answer, Handover, Progress, Record, State, TaskTry, Upload
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,9 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STORE_ATTEMPTS = 3
-STORE_WAIT_SECONDS = 5.0
-
 OnUnknownOutcome = Literal["resubmit", "fail"]
 
 # Why an earlier upload is not reused: it is not known whether it was loaded, or whether it is from this task.
@@ -52,31 +26,17 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
+class Submission(Sender):
     """The uploads that one task instance sends, and must not send twice without a warning.
 
-    ``waits``: the task itself waits for the ping-back, so it needs this provider's callback. ``max_rejected``: with
-    more rejected rows, an upload counts as failed. ``by_file``: the task sends any number of files in any order, so an
-    earlier upload tells something only about its own file, and one try takes it once.
+    ``max_rejected``: with more rejected rows, an upload counts as failed. ``by_file``: the task sends any number of
+    files in any order, so an earlier upload tells something only about its own file, and one try takes it once.
     """
 
-    hook: SmartechHook
-    store: UploadStore
-    settings: Settings
     task: TaskTry
-    waits: bool
     on_unknown_outcome: OnUnknownOutcome
     max_rejected: float | None = None
     by_file: bool = False
-
-    def check(self) -> None:
-        """Check that an upload can be sent at all.
-
-        :raises SmartechConfigurationError: the connection or ``[smartech]`` is wrong.
-        """
-        self.hook.check()
-        if self.waits and not self.settings.callback_base_url:
-            raise _no_callback()
 
     def check_earlier(self) -> None:
         """Check whether other data than before may be sent, such as a query's current rows.
@@ -136,7 +96,9 @@ class Submission:
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
         earlier = self.earlier_upload(file, part)
-        return self._take(earlier) if earlier else self._submit(file, part, signed() if signed else file, rows)
+        if earlier:
+            return self._take(earlier)
+        return self.submit(file, signed() if signed else file, self.task.for_part(part), rows)
 
     def earlier_upload(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
         """Return the earlier try's upload that need not be sent again, None if there is none.
@@ -245,80 +207,10 @@ class Submission:
         named = earlier.named_requestids()
         return named.pop() if len(named) == 1 else earlier.key
 
-    def _submit(
-        self, file: BulkUploadParameters, part: int, parameters: BulkUploadParameters, rows: int | None
-    ) -> Upload:
-        upload_id = new_upload_id()
-        tracked, parameters = self._with_callback(parameters, upload_id)
-        self.hook.check()
-        record = Record(
-            key=str(key_of(upload_id)),
-            path=str(file.path),
-            listid=file.listid,
-            idc=self.hook.account.idc,
-            account=self.hook.account.identity,
-            account_name=self.hook.account.name,
-            rows=rows,
-            fingerprint=file.fingerprint(),
-            smartech_conn_id=self.hook.smartech_conn_id,
-            tracked=tracked,
-            task=self.task.for_part(part),
-        )
-        self.store.create(record)
-        return Upload(record=record, answer=self._ask(record, parameters))
-
-    def _ask(self, record: Record, parameters: BulkUploadParameters) -> Answer:
-        try:
-            requestid = self.hook.submit(parameters)
-        except SmartechRequestError as error:
-            surely_not = isinstance(error, SmartechRefused | SmartechThrottled | SmartechNotReached)
-            outcome: Literal["not accepted", "unknown"] = "not accepted" if surely_not else "unknown"
-            self.store.answered(record.key, Answer.failed(outcome, str(error), parameters.secrets()))
-            raise
-        # Logged before it is stored: if the store fails, the requestid is still in the log.
-        log.info(
-            "Smartech accepted the upload of %s as %s, to %s by connection %s at %s.",
-            record.path,
-            requestid,
-            "no list" if record.listid is None else f"list {record.listid}",
-            record.smartech_conn_id,
-            self.hook.account.host,
-        )
-        answer = Answer(outcome="accepted", requestid=requestid)
-        keep = retry(
-            retry=retry_if_exception_type(UploadStoreError),
-            stop=stop_after_attempt(STORE_ATTEMPTS),
-            wait=wait_random_exponential(max=STORE_WAIT_SECONDS),
-            reraise=True,
-        )
-        keep(self.store.answered)(record.key, answer)
-        return answer
-
-    def _with_callback(self, parameters: BulkUploadParameters, upload_id: str) -> tuple[bool, BulkUploadParameters]:
-        base = self.settings.callback_base_url
-        if parameters.callback is None and base:
-            mask([upload_id])
-            return True, parameters.with_callback(f"{base}/pingback/{upload_id}")
-        if self.waits:
-            raise _no_callback()
-        if parameters.callback is None:
-            log.warning(
-                "The upload is sent without a callback, so its completion cannot be detected: "
-                "set [smartech] callback_base_url (or [api] base_url)."
-            )
-        return False, parameters
-
 
 def _subject(record: Record) -> tuple[str, str]:
     """Return what distinguishes an upload from others of the same task: the file, the list and the connection."""
     return record.fingerprint, record.smartech_conn_id
-
-
-def _no_callback() -> SmartechConfigurationError:
-    return SmartechConfigurationError(
-        "Waiting for completion needs this provider's callback: leave `callback` unset and set "
-        "[smartech] callback_base_url (or [api] base_url) to the URL at which Smartech's servers reach Airflow."
-    )
 
 
 def task_try(context: Context) -> TaskTry:

@@ -121,7 +121,7 @@ class Wait:
             # Another waiter may have concluded at the same moment, from more ping-backs.
             upload = self.store.read(upload.key, upload)
             progress = self._progress(upload)
-        summary = upload.summary(progress)
+        summary = upload.summary(progress, self.settings.statuses)
         level = logging.WARNING if progress.rows.rejected else logging.INFO
         log.log(
             level,

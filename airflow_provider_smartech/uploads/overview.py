@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_smartech.uploads.readings import Reading
 from airflow_provider_smartech.uploads.row_counts import Rows
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.upload import Progress, State, TaskTry, Upload
@@ -29,8 +30,7 @@ ADVICE: dict[str, str] = {
     State.SUBMITTING: "The task's retry checks what became of it.",
     State.NOT_ACCEPTED: "The upload's page and the task's log say why.",
     State.OUTCOME_UNKNOWN: "Check Smartech's panel.",
-    State.UNRECOGNISED: "If you know what its word means, add it to completed_words, failed_words or progress_words "
-    "in [smartech].",
+    State.UNRECOGNISED: "Its page shows how each ping-back was read, and which setting would make it known.",
     UNREADABLE: "Its page shows the error.",
 }
 """What to do in some of the states."""
@@ -124,12 +124,15 @@ class Overview:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened to an upload; ``payload`` is what a ping-back carried, without secrets."""
+    """Something that happened to an upload.
+
+    ``payload`` is what a ping-back carried, without secrets, and ``reading`` how it was read.
+    """
 
     at: datetime
     what: str
-    is_pingback: bool = False
     payload: Any = None
+    reading: Reading | None = None
 
 
 def events(upload: Upload, statuses: Statuses) -> list[Event]:
@@ -143,8 +146,8 @@ def events(upload: Upload, statuses: Statuses) -> list[Event]:
         }[answer.outcome]
         found.append(Event(at=answer.at, what=": ".join(filter(None, [outcome, answer.reason]))))
     found += [
-        Event(at=pingback.at, what=f"ping-back: {verdict}", is_pingback=True, payload=pingback.shown)
-        for pingback, verdict in upload.verdicts(statuses)
+        Event(at=pingback.at, what=f"ping-back: {reading.verdict}", payload=pingback.shown, reading=reading)
+        for pingback, reading in upload.readings(statuses)
     ]
     done = {
         "handed over": "the submitting task handed over the requestid",
@@ -156,7 +159,7 @@ def events(upload: Upload, statuses: Statuses) -> list[Event]:
     progress = upload.progress(statuses)
     if progress.state.ended:
         last = progress.deciding[-1]
-        place = next(n for n, event in enumerate(found) if event.at == last.at and event.is_pingback)
+        place = next(n for n, event in enumerate(found) if event.at == last.at and event.reading)
         found.insert(place + 1, Event(at=last.at, what=_end(progress)))
     return found
 

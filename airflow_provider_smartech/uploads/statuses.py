@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_smartech.uploads.payloads import leaves, normalized
+from airflow_provider_smartech.uploads.payloads import Leaf, leaves, normalized
 from airflow_provider_smartech.uploads.row_counts import REJECTED, kind_of, number
 
 # Values that mean "no error" in an error field, or "not set" in a flag.
@@ -46,19 +46,30 @@ class Verdict(StrEnum):
         return max(verdicts, key=list(cls).index, default=None)
 
 
+class Doubt(StrEnum):
+    """Why a ping-back is not recognised."""
+
+    NO_STATUS = "no field of it is a status field"
+    UNKNOWN_WORD = "its word is not known"
+    OTHER_UPLOAD = "it names another requestid"
+    CONTRADICTED = "another field contradicts its word"
+    ECHO = "it only repeats the answer to the request"
+
+
 @dataclass(frozen=True)
 class Statuses:
     """The fields that contain a status, and the known words.
 
     Case, white space, ``_``, ``-`` and ``.`` are ignored in fields and words. ``echo_completes``: a ping-back
     that only repeats the API's acceptance, ``{"result": "Success"}``, counts as completion. ``pingbacks_expected``: how
-    many different terminal ping-backs end an upload.
+    many different terminal ping-backs end an upload. ``written`` are the lists as they are configured, by option.
     """
 
     fields: frozenset[str]
     words: dict[str, Verdict]
-    echo_completes: bool = False
-    pingbacks_expected: int = 1
+    echo_completes: bool
+    pingbacks_expected: int
+    written: dict[str, tuple[str, ...]]
 
     @classmethod
     def of(
@@ -71,14 +82,26 @@ class Statuses:
         pingbacks_expected: int = 1,
     ) -> Statuses:
         """Return the statuses for these fields and words; a word in two lists gets the worse meaning."""
+        written = {
+            "status_fields": tuple(fields),
+            "completed_words": tuple(completed),
+            "failed_words": tuple(failed),
+            "progress_words": tuple(progress),
+        }
         words: dict[str, Verdict] = {}
-        for verdict, known in (
-            (Verdict.COMPLETED, completed),
-            (Verdict.IN_PROGRESS, progress),
-            (Verdict.FAILED, failed),
+        for verdict, option in (
+            (Verdict.COMPLETED, "completed_words"),
+            (Verdict.IN_PROGRESS, "progress_words"),
+            (Verdict.FAILED, "failed_words"),
         ):
-            words |= {normalized(word): verdict for word in known}
-        return cls(frozenset(map(normalized, fields)), words, echo_completes, pingbacks_expected)
+            words |= {normalized(word): verdict for word in written[option]}
+        known = frozenset(map(normalized, written["status_fields"]))
+        return cls(known, words, echo_completes, pingbacks_expected, written)
+
+    def adding(self, option: str, more: Iterable[str]) -> Statuses:
+        """Return the statuses with more fields or words in one of the lists."""
+        fields, completed, failed, progress = {**self.written, option: (*self.written[option], *more)}.values()
+        return Statuses.of(fields, completed, failed, progress, self.echo_completes, self.pingbacks_expected)
 
     def verdict(self, payload: Any, query: Any = None, requestid: str | None = None) -> Verdict:
         """Return what a ping-back (JSON values: its body and its query) says about the upload with this requestid.
@@ -87,27 +110,44 @@ class Statuses:
         ``SILENT``. The verdict is ``COMPLETED`` only if nothing else in the ping-back contradicts it, and ``FAILED``
         only if the ping-back is about this upload. If the requestid is not known, it is not compared.
         """
-        parts = [payload, query]
-        words = [word for part in parts for word in self._words(part)]
-        if not words and payload in (None, "", {}, []):
-            return Verdict.SILENT
-        known = [self.words.get(normalized(word), Verdict.UNRECOGNISED) for word in words]
-        verdict = Verdict.worst(known) or Verdict.UNRECOGNISED
-        if not verdict.is_terminal:
-            return verdict
-        if requestid is not None and {one.lower() for one in requestids(parts)} - {requestid.lower()}:
-            return Verdict.UNRECOGNISED
-        doubtful = verdict is Verdict.COMPLETED and (
-            self._says_otherwise(parts) or (_is_echo(parts) and not self.echo_completes)
-        )
-        return Verdict.UNRECOGNISED if doubtful else verdict
+        return self.judge(payload, query, requestid)[0]
 
-    def _words(self, part: Any) -> list[str]:
+    def judge(self, payload: Any, query: Any = None, requestid: str | None = None) -> tuple[Verdict, Doubt | None]:
+        """Return the verdict, and if it is ``UNRECOGNISED``, why."""
+        parts = [payload, query]
+        said = self.said(payload, query)
+        if not said and payload in (None, "", {}, []):
+            return Verdict.SILENT, None
+        verdict = Verdict.worst(self.meaning(word) for _, word in said) or Verdict.UNRECOGNISED
+        if not verdict.is_terminal:
+            return verdict, None
+        doubt: Doubt | None = None
+        if requestid is not None and other_requestids(parts, requestid):
+            doubt = Doubt.OTHER_UPLOAD
+        elif verdict is Verdict.UNRECOGNISED:
+            doubt = Doubt.UNKNOWN_WORD if said else Doubt.NO_STATUS
+        elif verdict is Verdict.COMPLETED and self.contradiction(parts):
+            doubt = Doubt.CONTRADICTED
+        elif verdict is Verdict.COMPLETED and _is_echo(parts) and not self.echo_completes:
+            doubt = Doubt.ECHO
+        return (Verdict.UNRECOGNISED if doubt else verdict), doubt
+
+    def meaning(self, word: str) -> Verdict:
+        """Return what a word in a status field means."""
+        return self.words.get(normalized(word), Verdict.UNRECOGNISED)
+
+    def said(self, *parts: Any) -> list[tuple[tuple[str, ...], str]]:
+        """Return the words of a ping-back's parts, each with the names that lead to it; a bare text has no names."""
+        return [found for part in parts for found in self._said(part)]
+
+    def _said(self, part: Any) -> list[tuple[tuple[str, ...], str]]:
         if not isinstance(part, dict | list) and part not in (None, ""):
-            return [str(part)]
-        found = [str(value) for names, value in leaves(part) if value is not None and self._is_status(names, value)]
+            return [((), str(part))]
+        found = [
+            (names, str(value)) for names, value in leaves(part) if value is not None and self._is_status(names, value)
+        ]
         # A blank status next to another one is ignored.
-        return [word for word in found if word.strip()] or found
+        return [(names, word) for names, word in found if word.strip()] or found
 
     def _is_status(self, names: Sequence[str], value: Any) -> bool:
         """Whether a value is a status: it is in a status field, or in an object there, and is not a row count."""
@@ -117,12 +157,11 @@ class Statuses:
         is_count = kind_of(path[-1]) is not None and number(value) is not None
         return path[-1] in self.fields or not (path[-1] == "requestid" or is_count)
 
-    def _says_otherwise(self, parts: Sequence[Any]) -> bool:
-        """Whether another field contradicts a success word."""
-        return any(
-            self._contradicts([normalized(name) for name in names], value)
-            for part in parts
-            for names, value in leaves(part)
+    def contradiction(self, parts: Sequence[Any]) -> Leaf | None:
+        """Return another field that contradicts a success word, with its value; None if there is none."""
+        found = (leaf for part in parts for leaf in leaves(part))
+        return next(
+            (leaf for leaf in found if self._contradicts([normalized(name) for name in leaf[0]], leaf[1])), None
         )
 
     def _contradicts(self, path: list[str], value: Any) -> bool:
@@ -153,6 +192,11 @@ def requestids(payload: Any) -> set[str]:
         if value and {"requestid", "requestids"} & {normalized(name) for name in names}
     )
     return set(named) - {""}
+
+
+def other_requestids(payload: Any, requestid: str) -> set[str]:
+    """Return the requestids in a ping-back that are not this one."""
+    return {name for name in requestids(payload) if name.lower() != requestid.lower()}
 
 
 def _is_echo(parts: Sequence[Any]) -> bool:

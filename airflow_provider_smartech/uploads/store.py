@@ -11,11 +11,14 @@
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
     arrivals/<time>_<key>_<id>                       tells waiters which uploads have a new ping-back
+    probes/probe-<key>/record.json                   the doctor expects a ping-back from itself
+                      /pingback-<time>-<id>.json     and this is it; the doctor removes both
 
 A key begins with its upload's time, so the names alone show which uploads are newest, and which are old enough to be
 removed. Every file is written once, as a whole, under a unique name, so writers cannot overwrite each other's files.
 The times in names are only for users and ``purge``: nothing else depends on them, because the clocks of several hosts
 differ. Waiters remove the ``arrivals`` that all of them have had time to see, so finished uploads cost them nothing.
+Probes are no uploads: only the receiver, the doctor and ``purge`` know them.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.upload import (
     KEY,
+    PROBE,
     Answer,
     Conclusion,
     Document,
@@ -57,6 +61,7 @@ _NAMES = {
     "requestids": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "tasks": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "stagings": re.compile(rf"{_HASH}/\.?({_STAMP})-[0-9a-f]{{8}}-(?:begun|complete|removed)\.json{_LEFT}"),
+    "probes": re.compile(rf"{PROBE}({KEY.pattern})/\.?(?:record|pingback)[-.\w]*"),
     "arrivals": re.compile(rf"\.?({_STAMP})_({KEY.pattern})_[0-9a-f]{{8}}{_LEFT}"),
 }
 _OUTCOMES = ("not accepted", "unknown", "accepted")
@@ -99,12 +104,32 @@ class UploadStore:
         self._add(key, "conclusion", conclusion)
 
     def add_pingback(self, key: str, pingback: PingBack) -> None:
-        """Store a ping-back, then notify the waiters."""
+        """Store a ping-back, then notify the waiters; nobody waits for a probe's."""
         self._add(key, "pingback", pingback)
-        self._mark(f"arrivals/{_stamp(datetime.now(UTC))}_{key}_{secrets.token_hex(4)}")
+        if not key.startswith(PROBE):
+            self._mark(f"arrivals/{_stamp(datetime.now(UTC))}_{key}_{secrets.token_hex(4)}")
+
+    def create_probe(self, key: str) -> None:
+        """Store that a probe with this key is about to be sent, so that the receiver knows it."""
+        self._mark(f"{_folder(key)}/record.json")
+
+    def probe_keys(self) -> list[str]:
+        """Return the keys of all probes that were not removed."""
+        return self._files.folders("probes")
+
+    def pingbacks_of_probe(self, key: str) -> list[PingBack]:
+        """Return the ping-backs of a probe that have come so far."""
+        folder = _folder(key)
+        names = [name for name in self._files.names(folder) if name.startswith("pingback-") and name.endswith(".json")]
+        return [self._load(PingBack, folder, name) for name in names]
+
+    def remove_probe(self, key: str) -> None:
+        """Remove all files of a probe."""
+        folder = _folder(key)
+        self._files.remove([f"{folder}/{name}" for name in self._files.names(folder)])
 
     def has(self, key: str) -> bool:
-        """Whether an upload with this key is recorded."""
+        """Whether an upload or a probe with this key is recorded."""
         if self._files.read(f"{_folder(key)}/record.json") is not None:
             self._trusted_until = time.monotonic() + TRUST_SECONDS
             return True
@@ -234,13 +259,14 @@ class UploadStore:
     def purge(self, before: datetime) -> int:
         """Remove all files of uploads that were recorded before that time, and return the number of uploads.
 
+        So are probes that a doctor left when it died; they are not counted.
         Files that the store did not write stay. Staged files that may be left in S3 are logged: after the purge, the
         store has no record of them.
         """
         old = [name for name, written in self._own_names() if written < _stamp(before)]
         self._name_left_stagings(old)
         self._files.remove(old)
-        return sum(name.endswith("/record.json") for name in old)
+        return sum(name.startswith("uploads/") and name.endswith("/record.json") for name in old)
 
     def _name_left_stagings(self, old: list[str]) -> None:
         removed = {name.removesuffix("-removed.json") for name in old if name.endswith("-removed.json")}
@@ -320,7 +346,7 @@ def _task_of(upload: Upload) -> TaskTry:
 
 
 def _folder(key: str) -> str:
-    return f"uploads/{key[:8]}/{key}"
+    return f"probes/{key}" if key.startswith(PROBE) else f"uploads/{key[:8]}/{key}"
 
 
 def _hash(text: str) -> str:

@@ -16,13 +16,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from airflow_provider_smartech.errors import UploadFailed, UploadRowsRejected, UploadStatusUnrecognised
 from airflow_provider_smartech.json_values import storable
 from airflow_provider_smartech.redaction import scrub
+from airflow_provider_smartech.uploads.readings import Reading
 from airflow_provider_smartech.uploads.row_counts import Rows, counts
 from airflow_provider_smartech.uploads.statuses import Statuses, Verdict, requestids
 
-_ID = re.compile(r"(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
+_ID = re.compile(r"(?P<kind>(?:probe-)?)(?P<time>20[0-9]{6}T[0-9]{6})-(?P<secret>[A-Za-z0-9_-]{43})")
 # The length of the text that says why an upload was not accepted.
 REASON_CHARACTERS = 500
 KEY = re.compile(r"20[0-9]{6}T[0-9]{6}-[0-9a-f]{40}")
+# What the ids and keys of probes begin with: ping-backs that the doctor sends to itself, which are no uploads.
+PROBE = "probe-"
 
 
 def new_upload_id() -> str:
@@ -33,14 +36,26 @@ def new_upload_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_urlsafe(32)}"
 
 
+def new_probe_id() -> str:
+    """Return such an id for a probe: the receiver keeps its ping-back, but no list, chart, count or wait sees it."""
+    return f"{PROBE}{new_upload_id()}"
+
+
 def key_of(upload_id: str) -> str | None:
-    """Return the key of the upload with this id in the store, None if the text is not an id.
+    """Return the key of the upload or probe with this id in the store, None if the text is not an id.
 
     The key is the time and a hash: neither the store nor a log that names an upload reveals its id, and keys sort by
-    age.
+    age. The key of a probe begins with ``probe-``, so it is none of ``KEY``'s form.
     """
     form = _ID.fullmatch(upload_id)
-    return f"{form['time']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}" if form else None
+    if not form:
+        return None
+    return f"{form['kind']}{form['time']}-{hashlib.sha256(upload_id.encode()).hexdigest()[:40]}"
+
+
+def secrets_of(upload_id: str) -> list[str]:
+    """Return what a text must not show of an id: all of it, and its secret part alone."""
+    return [upload_id, upload_id.removeprefix(PROBE).partition("-")[2]]
 
 
 class State(StrEnum):
@@ -294,12 +309,24 @@ class Upload(BaseModel):
 
     def verdicts(self, statuses: Statuses) -> list[tuple[PingBack, Verdict]]:
         """Return each ping-back with its verdict, oldest first by the hosts' clocks."""
-        named, requestid = self.named_requestids(), self.requestid
-        if requestid == self.key:
-            # Not known: then the ping-backs must at least name the same one.
-            requestid = next(iter(named)) if len(named) == 1 else ""
-        found = sorted(self.pingbacks, key=lambda pingback: (pingback.at, pingback.name))
-        return [(pingback, statuses.verdict(pingback.payload, pingback.query, requestid)) for pingback in found]
+        about = self._expected_requestid()
+        return [(one, statuses.verdict(one.payload, one.query, about)) for one in self._in_order()]
+
+    def readings(self, statuses: Statuses) -> list[tuple[PingBack, Reading]]:
+        """Return each ping-back with how it was read, oldest first by the hosts' clocks."""
+        about = self._expected_requestid()
+        return [(one, Reading.of(statuses, one.payload, one.query, about)) for one in self._in_order()]
+
+    def _in_order(self) -> list[PingBack]:
+        return sorted(self.pingbacks, key=lambda pingback: (pingback.at, pingback.name))
+
+    def _expected_requestid(self) -> str:
+        """Return the requestid that its ping-backs must name, if they name any."""
+        if self.requestid != self.key:
+            return self.requestid
+        # Not known: then the ping-backs must at least name the same one.
+        named = self.named_requestids()
+        return next(iter(named)) if len(named) == 1 else ""
 
     def _answered(self) -> State:
         if self.answer is None:
@@ -310,7 +337,7 @@ class Upload(BaseModel):
             "unknown": State.OUTCOME_UNKNOWN,
         }[self.answer.outcome]
 
-    def summary(self, progress: Progress) -> dict[str, Any]:
+    def summary(self, progress: Progress, statuses: Statuses) -> dict[str, Any]:
         """Return a completed upload as a small JSON object for XCom.
 
         Keys: ``requestid``, ``state``, ``rows``, ``accepted`` and ``rejected`` (None if not known), ``counts``
@@ -330,7 +357,9 @@ class Upload(BaseModel):
         if progress.state is State.FAILED:
             raise UploadFailed(self.requestid, self.record.file, payloads)
         if progress.state is not State.COMPLETED:
-            raise UploadStatusUnrecognised(self.requestid, self.record.file, payloads)
+            readings = [reading for one, reading in self.readings(statuses) if one in progress.deciding]
+            told = [f"{one.text} {one.advice}" for one in readings if one.verdict is Verdict.UNRECOGNISED]
+            raise UploadStatusUnrecognised(self.requestid, self.record.file, payloads, told)
         last, rows = progress.deciding[-1], progress.rows
         return {
             "requestid": self.requestid,

@@ -15,6 +15,7 @@ import yaml
 from packaging.version import Version
 
 from airflow_provider_smartech.cli.definition import main
+from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import (
@@ -106,6 +107,21 @@ def test_one_upload_is_shown_with_what_happened_to_it(capsys: pytest.CaptureFixt
     assert shown["events"][-2]["payload"] == {"status": "completed", "total": 7}
     called("show", "request-33")
     assert "Smartech accepted it as request-33" in capsys.readouterr().out
+
+
+def test_a_pingback_that_is_not_recognised_is_shown_with_the_line_that_would_make_it_known(
+    store: UploadStore, uploads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.add_pingback(next(store.keys()), PingBack(payload={"status": "imported"}))
+    line = f"completed_words = {OPTIONS['completed_words']['default']}, imported"
+    called("show", uploads[1], "--output", "json")
+    (shown,) = json.loads(capsys.readouterr().out)
+    (event,) = [event for event in shown["events"] if event["what"] == "ping-back: unrecognised"]
+    assert event["read"].startswith("Field status, word 'imported'")
+    assert any(one.endswith(line) for one in event["advice"].splitlines())
+    for output in ("table", "plain"):
+        called("show", uploads[1], "--output", output)
+        assert any(one.endswith(line) for one in capsys.readouterr().out.splitlines())
 
 
 def test_accounts_rows_and_contradictions_are_listed_and_shown(

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, Param, get_current_context, task
 
+from airflow_provider_smartech.doctor import examine
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 
@@ -87,3 +88,11 @@ with DAG("on_update", schedule=[Asset("smartech://us/44")]):
         return [requestid for event in events for requestid in event.extra["requestids"]]
 
     tell()
+
+with DAG("doctor", schedule=None, params={"upload": "", "listid": 33, "timeout": 60}):
+
+    @task
+    def doctor() -> None:
+        examine(**get_current_context()["params"])
+
+    doctor()

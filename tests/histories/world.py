@@ -108,7 +108,7 @@ class World:
         attach("memory", conn_id="flaky", fs=self.files)
         enter(patch.dict(os.environ, SETTINGS))
         # The product's own waits between attempts, shortened.
-        enter(patch("airflow_provider_smartech.tasks.submission.STORE_WAIT_SECONDS", 0.001))
+        enter(patch("airflow_provider_smartech.tasks.sender.STORE_WAIT_SECONDS", 0.001))
         enter(patch.object(SmartechHook, "retry_wait", 0.001))
         enter(patch.object(requests.Session, "post", lambda *given, **named: self._post(*given, **named)))
         enter(patch.object(BaseClient, "_make_api_call", lambda *given: self._call_s3(*given)))

@@ -24,7 +24,7 @@ from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, STORE
 from airflow_provider_smartech.uploads.local_folder import LocalFolder
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import Record, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import Record, key_of, new_probe_id, new_upload_id
 from tests.support.payloads import bodies
 from tests.support.servers import ReceiverServer, eventually, eventually_on_loop
 
@@ -75,6 +75,20 @@ def test_json_form_and_text_are_kept_whatever_the_content_type_says(
         *["all is well"] * 3,
         *[""] * 3,
     ]
+
+
+def test_a_probe_is_answered_like_an_upload_and_an_unknown_one_is_not_found(
+    store: UploadStore, receiver: ReceiverServer
+) -> None:
+    probe_id = new_probe_id()
+    url, key = f"{receiver.url}/pingback/{probe_id}", str(key_of(probe_id))
+    assert httpx.post(url, json={}).status_code == 404
+    store.create_probe(key)
+    said = {"status": "completed", "url": url, "secret": probe_id.removeprefix("probe-").partition("-")[2]}
+    assert httpx.post(url, json=said).json() == {"status": "stored"}
+    (pingback,) = store.pingbacks_of_probe(key)
+    assert pingback.payload == {"status": "completed", "url": f"{receiver.url}/pingback/***", "secret": "***"}
+    assert store.arrivals() == {}
 
 
 def nested(depth: int) -> list[Any]:

@@ -268,7 +268,7 @@ def test_why_it_was_not_accepted_is_kept_in_short_and_without_secrets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upload_id, signed = new_upload_id(), f"{csv_url}?X-Amz-Signature=s1gnature0123456789"
-    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.new_upload_id", lambda: upload_id)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.sender.new_upload_id", lambda: upload_id)
     # An answer that repeats what it was sent, and more than can be kept.
     secrets = [API_KEY, signed, f"{receiver.url}/pingback/{upload_id}", upload_id, upload_id.partition("-")[2]]
     said = json.dumps({"result": " ".join(["no:", *secrets, "\ud800 \x00", "x" * 1000])})
@@ -442,7 +442,7 @@ def test_the_requestid_is_logged_even_if_it_cannot_be_kept(
     def away(self: UploadStore, key: str, answer: object) -> None:
         raise UploadStoreError("away")
 
-    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.sender.STORE_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(UploadStore, "answered", away)
     with caplog.at_level(logging.INFO), pytest.raises(UploadStoreError):
         run(operator(csv_url))
@@ -459,7 +459,7 @@ def test_a_store_that_is_away_for_a_moment_after_the_answer_loses_nothing(
             raise failures.pop()
         answered(self, key, answer)
 
-    monkeypatch.setattr("airflow_provider_smartech.tasks.submission.STORE_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("airflow_provider_smartech.tasks.sender.STORE_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(UploadStore, "answered", away_at_first)
     assert [run(operator(csv_url))] == submitted(sandbox)
 

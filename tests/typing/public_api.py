@@ -11,6 +11,7 @@ from typing import Any, assert_type
 
 from airflow.sdk import DAG, Context
 
+from airflow_provider_smartech.doctor import examine
 from airflow_provider_smartech.hooks import SmartechHook, purge_uploads
 from airflow_provider_smartech.operators import SmartechBaseOperator, SmartechBulkUploadOperator, submit_upload
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
@@ -163,6 +164,16 @@ def tasks_of_ones_own(context: Context) -> None:
     purge_uploads(days=30)  # type: ignore[call-arg]
     SmartechBulkUploadTrigger("20260101T000000-0", 1767225600.0)  # type: ignore[arg-type]
     SmartechBulkUploadTrigger(["20260101T000000-0"], timedelta(hours=1))  # type: ignore[arg-type]
+
+
+def a_doctor() -> None:
+    examine()
+    examine(s3_bucket="staging", s3_prefix="contacts", aws_conn_id=None, smartech_conn_id="retail")
+    examine(upload="https://x.example.com/y.csv", listid=33, timeout=timedelta(minutes=5))
+    examine(upload="https://x.example.com/y.csv", listid=None, timeout=300)
+    examine("smartech_default")  # type: ignore[call-arg]
+    examine(bucket="staging")  # type: ignore[call-arg]
+    examine(upload=["https://x.example.com/y.csv"])  # type: ignore[arg-type]
 
 
 def tests_of_ones_own() -> None:

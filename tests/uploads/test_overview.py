@@ -127,5 +127,5 @@ def test_the_time_line_tells_what_happened_in_order(
         "completed",
         "the submitting task handed over the requestid",
     ]
-    assert [event.payload for event in happened if event.is_pingback][1] == {"status": "completed"}
+    assert [event.payload for event in happened if event.reading][1] == {"status": "completed"}
     assert [event.at for event in happened] == sorted(event.at for event in happened)

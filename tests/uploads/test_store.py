@@ -17,7 +17,15 @@ from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnread
 from airflow_provider_smartech.uploads.folder import Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import Answer, Handover, PingBack, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import (
+    PROBE,
+    Answer,
+    Handover,
+    PingBack,
+    key_of,
+    new_probe_id,
+    new_upload_id,
+)
 from tests.support.records import record, task
 
 
@@ -265,3 +273,30 @@ def test_the_store_holds_no_upload_id(store: UploadStore) -> None:
     for name in names:
         assert secret not in name
         assert secret.encode() not in (root.read(name) or b"")
+
+
+def test_a_probe_gets_its_pingback_is_no_upload_and_leaves_nothing(store: UploadStore) -> None:
+    key = str(key_of(new_probe_id()))
+    assert not store.has(key)
+    store.create_probe(key)
+    assert store.has(key)
+    assert store.pingbacks_of_probe(key) == []
+    store.add_pingback(key, PingBack(payload={"status": "completed"}))
+    assert [pingback.payload for pingback in store.pingbacks_of_probe(key)] == [{"status": "completed"}]
+    assert (list(store.keys()), store.arrivals()) == ([], {})
+    with pytest.raises(UploadUnknown):
+        store.find(key)
+    store.remove_probe(key)
+    assert not store.has(key)
+    assert store._files.names_below("probes") == []
+
+
+def test_purge_removes_probes_that_were_left_but_does_not_count_them(store: UploadStore) -> None:
+    now = datetime.now(UTC)
+    old, new = (f"{PROBE}{now - timedelta(days=days):%Y%m%dT%H%M%S}-{'a' * 40}" for days in (40, 2))
+    for key in (old, new):
+        store.create_probe(key)
+        store.add_pingback(key, PingBack(payload="x"))
+    assert store.purge(now - timedelta(days=30)) == 0
+    assert not store.has(old)
+    assert store.has(new)

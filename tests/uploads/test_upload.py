@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, UploadStatusUnrecognised
 from airflow_provider_smartech.uploads.upload import (
+    KEY,
     Answer,
     Conclusion,
     PingBack,
@@ -21,7 +22,9 @@ from airflow_provider_smartech.uploads.upload import (
     TaskTry,
     Upload,
     key_of,
+    new_probe_id,
     new_upload_id,
+    secrets_of,
 )
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -152,7 +155,7 @@ def test_without_pingbacks_the_answer_is_what_is_known(settings: Settings, answe
 
 def test_the_summary_of_a_completed_upload_is_small_and_complete(settings: Settings) -> None:
     done = upload(QUEUED, {"status": "completed", "total": 5}, answer=Answer(outcome="accepted", requestid="r1"))
-    assert done.summary(done.progress(settings.statuses)) == {
+    assert done.summary(done.progress(settings.statuses), settings.statuses) == {
         "requestid": "r1",
         "state": "completed",
         "rows": 5,
@@ -172,7 +175,7 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 ) -> None:
     ended = upload(payload, answer=Answer(outcome="accepted", requestid="r1"))
     with pytest.raises(error, match="r1") as caught:
-        ended.summary(ended.progress(settings.statuses))
+        ended.summary(ended.progress(settings.statuses), settings.statuses)
     assert caught.value.payloads == [payload]
     assert str(payload) in str(caught.value)
 
@@ -180,7 +183,7 @@ def test_what_is_not_completed_has_no_summary_but_an_error_with_the_payload(
 def test_an_upload_that_has_not_ended_has_no_summary(settings: Settings) -> None:
     waiting = upload()
     with pytest.raises(UploadNotCompleted):
-        waiting.summary(waiting.progress(settings.statuses))
+        waiting.summary(waiting.progress(settings.statuses), settings.statuses)
 
 
 def test_the_key_stands_in_for_a_requestid_that_is_not_known() -> None:
@@ -196,10 +199,21 @@ def test_upload_ids_are_different_and_their_keys_do_not_contain_them() -> None:
     assert not any(upload_id.partition("-")[2] in str(key) for upload_id in ids for key in keys)
 
 
-@given(st.text() | st.from_regex(r"20\d{6}T\d{6}-[A-Za-z0-9_-]{42,44}", fullmatch=True))
+def test_the_key_of_a_probe_is_no_key_of_an_upload() -> None:
+    probe_id = new_probe_id()
+    key = str(key_of(probe_id))
+    assert KEY.fullmatch(key) is None
+    assert KEY.fullmatch(key.removeprefix("probe-"))
+    assert key.removeprefix("probe-") != key_of(probe_id.removeprefix("probe-"))
+    assert secrets_of(probe_id)[1] == secrets_of(probe_id.removeprefix("probe-"))[1]
+    assert secrets_of(probe_id)[1] not in key
+
+
+@given(st.text() | st.from_regex(r"(probe-){0,2}20\d{6}T\d{6}-[A-Za-z0-9_-]{42,44}", fullmatch=True))
 def test_only_the_form_of_an_id_has_a_key(text: str) -> None:
     key = key_of(text)
-    assert (key is None) or (len(text) == 59 and text.isascii() and "/" not in text and "\n" not in text)
+    length = len(text.removeprefix("probe-"))
+    assert (key is None) or (length == 59 and text.isascii() and "/" not in text and "\n" not in text)
 
 
 def test_only_a_try_of_the_same_run_is_followed_and_only_without_a_clearing_retried() -> None:

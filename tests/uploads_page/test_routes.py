@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
+from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.uploads.overview import MEANINGS
@@ -231,6 +232,16 @@ def test_an_upload_has_a_page_with_its_time_line_from_which_a_link_leads_to_its_
     frame.get_by_role("link", name=task).click()
     dag_id, _, task_id = task.partition(".")
     page.wait_for_url(f"**/team/airflow/dags/{dag_id}/runs/scheduled__*/tasks/{task_id}")
+
+
+def test_a_pingback_that_is_not_recognised_is_shown_with_how_it_was_read_and_what_would_make_it_known(
+    frame: FrameLocator,
+) -> None:
+    rows(frame).filter(has=frame.get_by_text("unrecognised", exact=True)).first.locator(".id").click()
+    reading = frame.locator(".reading")
+    expect(reading).to_contain_text("Field status, word 'hibernating'")
+    words = OPTIONS["completed_words"]["default"]
+    expect(reading).to_contain_text(f"If it means that the contacts are loaded: completed_words = {words}, hibernating")
 
 
 def test_nothing_in_a_payload_or_a_name_is_taken_for_html(page: Page, frame: FrameLocator) -> None:
