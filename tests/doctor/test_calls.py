@@ -123,5 +123,5 @@ def test_no_login_of_a_netrc_file_is_sent(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("NETRC", str(netrc))
     with answering(http("200 OK", b"")) as (url, seen):
         call("POST", url, {"a": 1})
+    assert seen[0].startswith(b"POST / ")
     assert b"Authorization" not in seen[0]
-    assert b'{"a": 1}' in seen[0]
