@@ -283,7 +283,7 @@ def test_a_probe_gets_its_pingback_is_no_upload_and_leaves_nothing(store: Upload
     assert store.pingbacks_of_probe(key) == []
     store.add_pingback(key, PingBack(payload={"status": "completed"}))
     assert [pingback.payload for pingback in store.pingbacks_of_probe(key)] == [{"status": "completed"}]
-    assert (list(store.keys()), store.arrivals()) == ([], {})
+    assert (list(store.keys()), store._files.names("arrivals")) == ([], [])
     with pytest.raises(UploadUnknown):
         store.find(key)
     store.remove_probe(key)
