@@ -42,6 +42,8 @@ for library in ("urllib3.connectionpool", "urllib3.connection"):
 
 # Seconds to wait for an answer that is only to save work.
 KEY_CHECK_SECONDS = 10.0
+# Types of connections whose password is an API key. Airflow stores "generic" where it does not know the provider.
+TYPES = ("smartech", "generic", "", None)
 
 __all__ = ["SmartechHook", "purge_uploads"]
 
@@ -149,8 +151,10 @@ class SmartechHook(BaseHook):
             wait=wait_random_exponential(max=self.retry_wait),
             reraise=True,
         )
-        response: Response = retrying(self._ask, parameters.form(), secrets)
-        return response.requestid(self._where)
+        to = "" if parameters.listid is None else f", list {parameters.listid}"
+        where = f"{self._where}, file {parameters.path}{to}"
+        response: Response = retrying(self._ask, parameters.form(), secrets, where)
+        return response.requestid(where)
 
     def _warn(self, parameters: BulkUploadParameters) -> None:
         """Log what is allowed, but probably a mistake."""
@@ -185,7 +189,7 @@ class SmartechHook(BaseHook):
         :raises SmartechRefused: Smartech clearly refuses the key.
         """
         try:
-            response = self._ask({}, [], min(self.read_timeout, KEY_CHECK_SECONDS))
+            response = self._ask({}, [], self._where, min(self.read_timeout, KEY_CHECK_SECONDS))
         except (SmartechNotReached, SmartechOutcomeUnknown):
             log.info("The API key could not be checked in advance: no answer from Smartech (%s).", self._where)
             return
@@ -205,7 +209,7 @@ class SmartechHook(BaseHook):
     def _tested(self) -> tuple[bool, str]:
         try:
             host = self.account.host
-            return self._ask({}, []).judge_api_key(host)
+            return self._ask({}, [], f"host {host}").judge_api_key(host)
         except SmartechOutcomeUnknown:
             return False, f"{host} did not answer; it is not known whether the API key is right."
         except SmartechError as error:
@@ -224,6 +228,12 @@ class SmartechHook(BaseHook):
                 f"There is no connection {self.smartech_conn_id!r}. Create one of type smartech, with the API key as "
                 "its password."
             ) from error
+        if connection.conn_type not in TYPES:
+            raise SmartechConfigurationError(
+                f"Connection {self.smartech_conn_id!r} has the type {connection.conn_type!r}, not 'smartech'; its "
+                "password was not sent. Set smartech_conn_id to a connection of type smartech, with the API key as its "
+                "password."
+            )
         mask([connection.password or ""])
         return Account.of(
             connection.conn_id, api_key=connection.password, host=connection.host, extra=_extra(connection)
@@ -234,11 +244,13 @@ class SmartechHook(BaseHook):
         """The connection and the host, for messages."""
         return f"connection {self.smartech_conn_id!r}, host {self.account.host}"
 
-    def _ask(self, form: Mapping[str, str], secrets: Sequence[str], read_timeout: float | None = None) -> Response:
+    def _ask(
+        self, form: Mapping[str, str], secrets: Sequence[str], where: str, read_timeout: float | None = None
+    ) -> Response:
         # Imported here: DAG files import this module but send no requests.
         from airflow_provider_smartech.api.client import ask
 
-        return ask(self.account, form, secrets, self.connect_timeout, read_timeout or self.read_timeout)
+        return ask(self.account, form, secrets, where, self.connect_timeout, read_timeout or self.read_timeout)
 
 
 def _extra(connection: Connection) -> Any:

@@ -91,6 +91,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         retries.
     :param max_rejected: how many rows of a file Smartech may reject: a number (an int), or a share of the rows (a float
         such as ``0.01``). By default rejected rows cause a warning, and only a file without any accepted row fails.
+        It needs ``wait_for_completion``.
     :param on_unknown_outcome: what a retry does if the outcome of the earlier upload is not known: ``"resubmit"``
         sends it again with a warning (contacts are upserted), ``"fail"`` fails.
 
@@ -128,6 +129,11 @@ class SmartechBaseOperator(BaseOperator, ABC):
             raise ValueError(
                 "deferrable=True does nothing without wait_for_completion=True: the task would succeed before Smartech "
                 "has loaded anything. Set both, or remove it and wait with SmartechBulkUploadSensor(deferrable=True)"
+            )
+        if max_rejected is not None and not wait_for_completion:
+            raise ValueError(
+                "max_rejected does nothing without wait_for_completion=True: the numbers of rows come with the "
+                "ping-back. Set both, or give it to SmartechBulkUploadSensor"
             )
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -171,6 +177,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     def execute(self, context: Context) -> Any:
         """Submit the files, or reuse the uploads of an earlier try, and wait for them if configured."""
         self._check_outlets()
+        self._compare_timeouts()
         wait = self._wait()
         submission = self._submission(context, wait)
         files = self.hosted(submission)
@@ -189,6 +196,16 @@ class SmartechBaseOperator(BaseOperator, ABC):
         # Before the request is sent: after that, only the upload itself may fail the task.
         lineage.collect(hook, file.source or str(request.path), hook.account, request.listid)
         return submission.send(request, part, lambda: self.request(hook, file.make_url()), file.rows)
+
+    def _compare_timeouts(self) -> None:
+        """Warn if Airflow ends the task before its wait is over."""
+        if self.wait_for_completion and self.execution_timeout and self.execution_timeout < self.timeout:
+            log.warning(
+                "execution_timeout (%s) ends this task before timeout (%s): if no ping-back has come until then, the "
+                "upload may still be running, and a retry waits for it again. Use only timeout.",
+                self.execution_timeout,
+                self.timeout,
+            )
 
     def _check_outlets(self) -> None:
         if not self.wait_for_completion:
@@ -305,7 +322,8 @@ class SmartechBulkUploadOperator(SmartechBaseOperator):
     The other parameters, the retries and the errors are those of ``SmartechBaseOperator``.
 
     :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed URL must stay valid for
-        hours. Its query is never shown.
+        hours. Its query is in no log, XCom, rendered template or page, but a query in the DAG file is in Airflow's
+        view of the code: read it from a connection or a variable.
     """
 
     template_fields: Sequence[str] = ("path", *SmartechBaseOperator.template_fields)
@@ -349,7 +367,7 @@ def submit_upload(
     URL that is different in each try, other than by its signature, is another file.
 
     :param path: absolute http(s) URL of the CSV, which Smartech's servers fetch; a signed link must stay valid for
-        hours. Its query is never shown.
+        hours. Its query is in no log, XCom, rendered template or page.
     :param listid: number of the list to add the contacts to; the connection's ``listid`` by default.
     :param notifyemail: e-mail address that Smartech notifies at completion; the connection's ``notifyemail`` by
         default.

@@ -25,7 +25,7 @@ from airflow_provider_smartech.uploads.upload import Upload
 SWEEP_AFTER_SECONDS = 120.0
 
 # Seconds of waiting after which a log says again what is waited for.
-REMINDER_SECONDS = 1800.0
+REMINDER_SECONDS = 600.0
 
 __all__ = ["SmartechBulkUploadTrigger"]
 

@@ -17,6 +17,7 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow_provider_smartech import errors, operators, sensors, transfers
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.errors import SmartechError, SmartechRetryableError, SmartechTerminalError
+from airflow_provider_smartech.operators import submit_upload
 from airflow_provider_smartech.tasks.submission import OnUnknownOutcome
 
 PAGE = Path(__file__).with_name("parameters.md")
@@ -59,7 +60,7 @@ def main() -> None:
 
 def page() -> str:
     """Return the page."""
-    parts = [INTRODUCTION, *map(of_operator, public_operators()), of_options(), of_errors()]
+    parts = [INTRODUCTION, *map(of_operator, public_operators()), of_function(), of_options(), of_errors()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -91,6 +92,22 @@ def of_operator(operator: type[BaseOperator]) -> str:
     ]
     if operator.__module__ == sensors.__name__:
         parts.append(fill(OF_SENSORS.format(timeout=described["timeout"]), width=120))
+    return "\n\n".join(parts)
+
+
+def of_function() -> str:
+    """Return the part about submitting from a task in Python."""
+    described = docstring_parameters(submit_upload)
+    rows = [
+        (f"`{parameter.name}`", code(readable(type_)), default(parameter), described[parameter.name])
+        for parameter, type_ in taken(submit_upload)
+    ]
+    parts = [
+        f"## {submit_upload.__name__}",
+        f"`from {submit_upload.__module__} import {submit_upload.__name__}`",
+        summary(submit_upload),
+        table(["parameter", "type", "default", "what it does"], rows),
+    ]
     return "\n\n".join(parts)
 
 
@@ -126,11 +143,11 @@ def parameters(operator: type) -> list[tuple[inspect.Parameter, Any]]:
     return sorted(found, key=lambda one: one[0].default is not inspect.Parameter.empty)
 
 
-def taken(init: Any) -> Iterator[tuple[inspect.Parameter, Any]]:
-    """Yield the named parameters of one ``__init__``, with their types."""
-    types = get_type_hints(init, localns=NAMES)
-    for parameter in inspect.signature(init).parameters.values():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+def taken(function: Any) -> Iterator[tuple[inspect.Parameter, Any]]:
+    """Yield the parameters of a function or of an ``__init__``, with their types."""
+    types = get_type_hints(function, localns=NAMES)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in types and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             yield parameter, types[parameter.name]
 
 
@@ -138,12 +155,18 @@ def descriptions(operator: type) -> dict[str, str]:
     """Return what the docstrings say about each parameter; a class's own docstring wins."""
     found: dict[str, str] = {}
     for owner in reversed(ours(operator)):
-        text = inspect.cleandoc(owner.__doc__ or "")
-        found |= dict(re.findall(r"^:param (\w+): (.*?)(?=\n:|\n\n|\Z)", text, re.DOTALL | re.MULTILINE))
-    return {name: prose(text) for name, text in found.items()}
+        found |= docstring_parameters(owner)
+    return found
 
 
-def summary(one: type) -> str:
+def docstring_parameters(one: object) -> dict[str, str]:
+    """Return what one docstring says about each parameter."""
+    text = inspect.cleandoc(one.__doc__ or "")
+    found = re.findall(r"^:param (\w+): (.*?)(?=\n:|\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    return {name: prose(description) for name, description in found}
+
+
+def summary(one: object) -> str:
     """Return the first line of a docstring."""
     return prose((one.__doc__ or "").strip().splitlines()[0])
 

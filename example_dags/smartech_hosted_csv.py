@@ -28,7 +28,7 @@ with DAG(
     )
     wait = SmartechBulkUploadSensor(
         task_id="wait",
-        requestid="{{ ti.xcom_pull(task_ids='upload') }}",
+        requestid=upload.output,
         deferrable=True,
         timeout=timedelta(hours=12),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ import pytest
 from packaging.version import Version
 
 from airflow_provider_smartech.errors import (
+    SmartechConfigurationError,
     SmartechError,
     SmartechInvalidParameter,
     SmartechNotReached,
@@ -136,6 +138,18 @@ def test_an_upload_to_no_list_is_warned_of(
     assert "s3cret" not in caplog.text
 
 
+@pytest.mark.parametrize("conn_type", ["postgres", "http"])
+def test_the_password_of_another_kind_of_connection_is_never_sent(
+    sandbox: SandboxServer, csv_url: str, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    other = {"conn_type": conn_type, "password": sandbox.api_key, "host": sandbox.api_url}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(other))
+    hook = SmartechHook("warehouse")
+    with pytest.raises(SmartechConfigurationError, match=f"has the type '{conn_type}', not 'smartech'"):
+        hook.bulk_upload(csv_url, 33)
+    assert (hook.test_connection()[0], sandbox.state.uploads()) == (False, [])
+
+
 def test_the_test_of_a_connection_uploads_nothing_and_tells_a_key_that_is_refused(
     sandbox: SandboxServer, connection: SetConnection
 ) -> None:
@@ -190,7 +204,7 @@ def test_the_test_of_a_connection_says_that_smartech_was_not_reached_or_what_is_
     connection(host="http://127.0.0.1:1/apiv2")
     assert SmartechHook().test_connection() == (
         False,
-        "Could not connect to 127.0.0.1 (ConnectionError); nothing was sent. Check host and network",
+        "Could not connect to Smartech (ConnectionError; host 127.0.0.1); nothing was sent. Check the host and the network",
     )
     connection(password=None)
     assert SmartechHook().test_connection()[0] is False

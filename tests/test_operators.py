@@ -190,8 +190,29 @@ def test_more_rejected_rows_than_allowed_fail_without_a_retry(
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, -0.1, True, "5"])
 def test_a_limit_of_rejected_rows_that_is_none_is_refused_when_the_dag_is_read(csv_url: str, wrong: Any) -> None:
-    with pytest.raises(ValueError, match="max_rejected"):
-        operator(csv_url, max_rejected=wrong)
+    with pytest.raises(ValueError, match="max_rejected must be"):
+        operator(csv_url, max_rejected=wrong, wait_for_completion=True)
+
+
+def test_a_limit_of_rejected_rows_is_refused_where_the_task_does_not_wait(csv_url: str) -> None:
+    with pytest.raises(ValueError, match="max_rejected does nothing without wait_for_completion=True"):
+        operator(csv_url, max_rejected=10)
+
+
+def test_a_header_alone_is_no_success(sandbox: SandboxServer, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("EMAIL\n", "utf-8")
+    with FileServer(tmp_path) as files, pytest.raises(UploadRowsRejected, match=r"x\.csv.*0 accepted"):
+        run(operator(f"{files.url}/x.csv", wait_for_completion=True))
+
+
+def test_a_time_limit_of_airflow_that_ends_the_wait_early_is_warned_of(
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(operator(csv_url, wait_for_completion=True, execution_timeout=timedelta(seconds=45), timeout=60))
+    assert "execution_timeout (0:00:45) ends this task before timeout (0:01:00)" in caplog.text
+    caplog.clear()
+    run(operator(csv_url, wait_for_completion=True, execution_timeout=timedelta(seconds=61), timeout=60))
+    assert "execution_timeout" not in caplog.text
 
 
 # --- templates ---------------------------------------------------------------------------------------------------

@@ -20,12 +20,18 @@ LARGEST_RESPONSE_BYTES = 64 * 1024
 
 
 def ask(
-    account: Account, form: Mapping[str, str], secrets: Sequence[str], connect_timeout: float, read_timeout: float
+    account: Account,
+    form: Mapping[str, str],
+    secrets: Sequence[str],
+    where: str,
+    connect_timeout: float,
+    read_timeout: float,
 ) -> Response:
     """Send one request for an upload and return Smartech's answer.
 
     :param form: the body.
     :param secrets: secrets that the answer may repeat and that must not be shown.
+    :param where: the connection, the host and the upload, for messages.
     :param connect_timeout: seconds to connect to Smartech.
     :param read_timeout: seconds to read Smartech's whole answer. The call never takes longer than both together.
     :raises SmartechNotReached: nothing was sent.
@@ -34,14 +40,14 @@ def ask(
     answered: Future[Response] = Future()
     # In a thread, because requests has no limit for the headers: its timeout restarts with every byte of them. As a
     # daemon, because an abandoned thread must not keep the process alive.
-    arguments = (answered, account, form, secrets, connect_timeout, read_timeout)
+    arguments = (answered, account, form, secrets, where, connect_timeout, read_timeout)
     Thread(target=_complete, args=arguments, daemon=True, name="smartech-request").start()
     wait([answered], connect_timeout + read_timeout)
     if not answered.done():
         # Even "nothing was sent" is not certain: the thread is still running.
         raise SmartechOutcomeUnknown(
-            f"No answer from {account.host} came in time, and the upload may have been sent; check "
-            "in Smartech's panel whether it is running"
+            f"No answer came in time, and the upload may have been sent ({where}); check in Smartech's panel whether "
+            "it is running"
         )
     return answered.result()
 
@@ -54,7 +60,12 @@ def _complete(answered: Future[Response], *request: Any) -> None:
 
 
 def _request(
-    account: Account, form: Mapping[str, str], secrets: Sequence[str], connect_timeout: float, read_timeout: float
+    account: Account,
+    form: Mapping[str, str],
+    secrets: Sequence[str],
+    where: str,
+    connect_timeout: float,
+    read_timeout: float,
 ) -> Response:
     failure: SmartechError
     try:
@@ -74,7 +85,7 @@ def _request(
                 body = _read(response, read_timeout)
         return Response(response.status_code, body, [account.api_key, *secrets])
     except requests.RequestException as error:
-        failure = _failure(error, account.host)
+        failure = _failure(error, where)
     # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
     raise failure
 
@@ -90,12 +101,14 @@ def _read(response: requests.Response, seconds: float) -> str:
     return body.decode(errors="replace")
 
 
-def _failure(error: requests.RequestException, host: str) -> SmartechError:
+def _failure(error: requests.RequestException, where: str) -> SmartechError:
     kind = type(error).__name__
     if _was_never_sent(error):
-        return SmartechNotReached(f"Could not connect to {host} ({kind}); nothing was sent. Check host and network")
+        return SmartechNotReached(
+            f"Could not connect to Smartech ({kind}; {where}); nothing was sent. Check the host and the network"
+        )
     return SmartechOutcomeUnknown(
-        f"The upload was sent to {host}, but no answer came ({kind}); check in Smartech's panel whether it is running"
+        f"The upload was sent, but no answer came ({kind}; {where}); check in Smartech's panel whether it is running"
     )
 
 

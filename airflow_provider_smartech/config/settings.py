@@ -44,7 +44,7 @@ class Settings:
             poll_interval=_positive("poll_interval"),
             statuses=Statuses.of(
                 _words("status_fields"),
-                _words("completed_words"),
+                _some_words("completed_words"),
                 _words("failed_words"),
                 _words("progress_words"),
                 _yes("echo_completes"),
@@ -65,6 +65,13 @@ def _text(option: str) -> str:
 
 def _words(option: str) -> list[str]:
     return [word.strip() for word in _text(option).split(",") if word.strip()]
+
+
+def _some_words(option: str) -> list[str]:
+    words = _words(option)
+    if not words:
+        raise SmartechConfigurationError(f"[{SECTION}] {option} must have at least one word; it is empty.")
+    return words
 
 
 def _positive(option: str) -> float:

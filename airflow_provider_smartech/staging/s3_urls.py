@@ -8,6 +8,9 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.sdk import BaseHook
+
 from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError
 from airflow_provider_smartech.redaction import SecretUrl, mask
 from airflow_provider_smartech.staging.s3_errors import storage_errors
@@ -23,6 +26,8 @@ UrlMode = Literal["presigned", "direct"]
 LONGEST_VALIDITY = timedelta(days=7)
 HOUR_SECONDS = 3600
 
+# If Airflow does not have it, boto3 finds credentials by itself.
+DEFAULT_CONN_ID = "aws_default"
 # The answers after which no request for a bucket can succeed.
 UNUSABLE = {
     "404": "there is no such bucket",
@@ -103,11 +108,23 @@ class S3Urls:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
         from botocore.config import Config
 
+        self._check_connection()
         hook = S3Hook(aws_conn_id=self.aws_conn_id)
         # By default URLs have the old version 2 signature, and a host that does not work for all regions.
         style = {} if hook.conn_config.get_service_endpoint_url("s3") else {"addressing_style": "virtual"}
         own = Config(signature_version="s3v4", s3={**style, **(hook.config.s3 or {})})
         return S3Hook(aws_conn_id=self.aws_conn_id, config=hook.config.merge(own))
+
+    def _check_connection(self) -> None:
+        """Check that a connection that is named on purpose is there; Amazon's hook would go on without it."""
+        if not self.aws_conn_id or self.aws_conn_id == DEFAULT_CONN_ID:
+            return
+        try:
+            BaseHook.get_connection(self.aws_conn_id)
+        except AirflowNotFoundException as error:
+            raise SmartechConfigurationError(
+                f"There is no connection {self.aws_conn_id!r}, which aws_conn_id names. Create one of type aws."
+            ) from error
 
     def check_bucket(self, bucket: str) -> None:
         """Check that there is such a bucket, as far as S3 says it clearly.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import requires
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, AirflowSkipException
 from airflow.sdk import BaseHook
 
 from airflow_provider_smartech.errors import ContactsEmpty, ContactsWithoutKey, SmartechConfigurationError
@@ -69,17 +69,28 @@ class StagedQuery:
 
         :raises SmartechConfigurationError: the connection is not for a database, or its provider is missing.
         """
-        connection = BaseHook.get_connection(self.conn_id)
+        try:
+            connection = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException as error:
+            raise SmartechConfigurationError(
+                f"There is no connection {self.conn_id!r}, which conn_id names. Create one of your database's type."
+            ) from error
         try:
             hook = connection.get_hook(hook_params=self.hook_params)  # type: ignore[no-untyped-call]
         except (AirflowException, AttributeError, ImportError) as error:
             # What Airflow raises for a type without a hook; for its own types without one, it is an AttributeError.
             package = _provider_of(connection.conn_type or "")
+            correct = "or correct the type of the connection"
+            if connection.conn_type == "generic":
+                correct = (
+                    "and set the connection's type: Airflow stores 'generic' if the provider is missing when the "
+                    "connection is made"
+                )
             raise SmartechConfigurationError(
                 f"Airflow has no database hook for connection {self.conn_id!r}, which has the type "
                 f"{connection.conn_type!r} ({type(error).__name__}). Install {package} "
-                "wherever Airflow runs and restart Airflow's components, or correct the type of the connection."
-            ) from error
+                f"wherever Airflow runs and restart Airflow's components, {correct}."
+            ) from (error if isinstance(error, ImportError) else None)
         # Imported late, as below: DAG files are parsed every few seconds, and their tasks run once a night.
         from airflow.providers.common.sql.hooks.sql import DbApiHook
 

@@ -27,7 +27,7 @@ class S3BaseOperator(SmartechBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if s3_bucket.startswith("s3://"):
+        if str(s3_bucket).startswith("s3://"):
             raise ValueError(f"s3_bucket must be the name of a bucket, without s3://; got {s3_bucket!r}")
         self.s3_bucket = s3_bucket
         self.aws_conn_id = aws_conn_id

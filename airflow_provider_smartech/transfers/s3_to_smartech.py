@@ -47,6 +47,8 @@ class S3ToSmartechOperator(S3BaseOperator):
 
     def __init__(self, *, s3_key: str, primary_key: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if str(s3_key).startswith("s3://"):
+            raise ValueError(f"s3_key must be the key of an object in s3_bucket, without s3://; got {s3_key!r}")
         self.s3_key = s3_key
         self.primary_key = primary_key
 

@@ -113,6 +113,8 @@ class SqlToSmartechOperator(S3BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if isinstance(sql, list | tuple):
+            raise ValueError(f"sql must be one SELECT, because one query makes the columns of the files; got {sql!r}")
         self.sql = sql
         self.conn_id = conn_id
         self.s3_prefix = s3_prefix

@@ -61,7 +61,7 @@ class Folder(ABC):
 
     def check(self) -> None:
         """Send a request to the storage, to see whether it is available."""
-        self.names("a folder that is never there")
+        self.names("check")
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:

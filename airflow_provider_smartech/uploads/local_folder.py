@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable
@@ -19,6 +20,13 @@ class LocalFolder(Folder):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._root = Path(self.url.rpartition("://")[2]).expanduser().absolute()
+
+    def check(self) -> None:
+        """Look whether the folder is there, or make it, and whether this process may write in it."""
+        with self._storage_errors():
+            self._root.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "this process may not read and write in it")
 
     def names(self, folder: str) -> list[str]:
         """List a folder that contains only files, by their names in it."""

@@ -78,7 +78,7 @@ class Overview:
         """Return the current overview of an upload."""
         record, progress = upload.record, upload.progress(statuses)
         ended_at = progress.deciding[-1].at if progress.state.ended else None
-        waits = record.tracked and progress.state is not State.NOT_ACCEPTED
+        waits = record.tracked and progress.state not in (State.NOT_ACCEPTED, State.OUTCOME_UNKNOWN)
         return cls(
             key=upload.key,
             # The key stands in for a requestid that was lost.

@@ -20,6 +20,7 @@ def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("option", "value"),
     [
+        ("completed_words", " , "),
         *[("poll_interval", value) for value in ("0", "-1", "soon", "inf", "nan")],
         *[("pingbacks_expected", value) for value in ("0", "1.5", "two")],
         *[("asset_events", value) for value in ("perhaps", "2")],

@@ -283,7 +283,7 @@ class History(RuleBasedStateMachine):
             "wait_for_completion": waits != "a sensor",
             "deferrable": waits == "itself, deferred",
             "on_unknown_outcome": self.choices["on_unknown_outcome"],
-            "max_rejected": self.choices["max_rejected"],
+            "max_rejected": self.choices["max_rejected"] if waits != "a sensor" else None,
             "timeout": 0 if waits == "itself" else 3600,
         }
         signature = f"X-Amz-Signature=s3cr3t-of-the-link-{self.try_number}"

@@ -48,7 +48,8 @@ def standing(history: History) -> list[Sent]:
         same = (sent.run, sent.round) == (history.run_number, history.round)
         if same and (sent.taken.account, sent.version) == (history.account, history.version):
             upload = _read(history, sent)
-            state = history.world.state(upload, history.choices["max_rejected"])
+            waits = history.choices["waits"] != "a sensor"
+            state = history.world.state(upload, history.choices["max_rejected"] if waits else None)
             accepted = upload.answer is not None and upload.answer.outcome == "accepted"
             if accepted and not upload.given_up and state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
                 found.append(sent)

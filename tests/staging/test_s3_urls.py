@@ -134,6 +134,10 @@ class TestBucket:
         with pytest.raises(SmartechConfigurationError, match="it has no credentials"):
             from_s3(bucket, url_mode="direct")._urls.check_bucket(bucket)
 
+    def test_a_connection_that_is_not_there_is_named(self, bucket: str) -> None:
+        with pytest.raises(SmartechConfigurationError, match="no connection 'aws_nothere', which aws_conn_id names"):
+            from_s3(bucket, aws_conn_id="aws_nothere")._urls.check_bucket(bucket)
+
     @pytest.mark.parametrize("code", ["403", "AccessDenied", "SlowDown"])
     def test_any_other_answer_goes_on(self, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
         s3_refuses(monkeypatch, "HeadBucket", code)

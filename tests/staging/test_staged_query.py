@@ -101,5 +101,17 @@ def test_a_database_without_its_provider_is_named_with_the_package_to_install(
     said = str(caught.value)
     assert f"connection 'other', which has the type '{conn_type}'" in said
     assert f"Install {package} wherever Airflow runs and restart Airflow's components" in said
+    assert ("set the connection's type" in said) is (conn_type == "generic")
     assert "s3cret" not in said
     assert submitted(sandbox) == []
+
+
+def test_a_database_connection_that_is_not_there_is_named(sandbox: SandboxServer, bucket: str) -> None:
+    with pytest.raises(SmartechConfigurationError, match="There is no connection 'nothere', which conn_id names"):
+        run(from_sql(bucket, conn_id="nothere"))
+    assert submitted(sandbox) == []
+
+
+def test_several_statements_are_refused_when_the_dag_is_read() -> None:
+    with pytest.raises(ValueError, match="sql must be one SELECT"):
+        from_sql("bucket", sql=["SELECT 1", "SELECT 2"])

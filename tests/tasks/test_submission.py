@@ -279,7 +279,9 @@ def test_why_it_was_not_accepted_is_kept_in_short_and_without_secrets(
     answer = only_upload(store).answer
     assert answer
     assert answer.reason
-    assert answer.reason.startswith("Smartech refused the upload (connection 'smartech_default', host 127.0.0.1)")
+    assert answer.reason.startswith(
+        "Smartech refused the upload (connection 'smartech_default', host 127.0.0.1, file http"
+    )
     assert "result 'no: ***" in answer.reason
     assert len(answer.reason) == 500
     assert not [secret for secret in secrets if secret in answer.reason]

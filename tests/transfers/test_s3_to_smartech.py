@@ -91,3 +91,8 @@ class TestS3ToSmartech:
         said = [record.getMessage() for record in caplog.records if record.name != "werkzeug"]
         assert said
         assert parse_qs(urlsplit(sent[0]).query)["X-Amz-Signature"][0] not in "".join(said)
+
+
+def test_a_key_that_is_a_url_is_refused_when_the_dag_is_read() -> None:
+    with pytest.raises(ValueError, match="s3_key must be the key of an object in s3_bucket"):
+        from_s3("bucket", s3_key="s3://bucket/x.csv")

@@ -147,7 +147,8 @@ class TestSqlToSmartech:
         self, sandbox: SandboxServer, bucket: str, waits: bool
     ) -> None:
         with the_second_gets(sandbox, Fault.NO_COUNTS):
-            result = run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=waits, max_rejected=0))
+            limit = {"max_rejected": 0} if waits else {}
+            result = run(from_sql(bucket, max_rows_per_file=5, wait_for_completion=waits, **limit))
         assert (result["rows"], result["accepted"], result["rejected"]) == (10, None, None)
         assert [file["accepted"] for file in result["files"]] == ([5, None] if waits else [None, None])
 

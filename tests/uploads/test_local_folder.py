@@ -68,3 +68,10 @@ def test_a_folder_in_the_place_of_a_file_is_an_unreadable_file(tmp_path: Path) -
     (tmp_path / "record.json").mkdir()
     with pytest.raises(FileUnreadable, match="its path is a folder"):
         LocalFolder(str(tmp_path)).read("record.json")
+
+
+def test_a_folder_that_cannot_be_made_fails_the_check(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    LocalFolder(f"file://{tmp_path}/new/folder").check()
+    with pytest.raises(UploadStoreError, match="NotADirectoryError"):
+        LocalFolder(f"file://{tmp_path}/file/folder").check()
