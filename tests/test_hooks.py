@@ -204,7 +204,8 @@ def test_the_test_of_a_connection_says_that_smartech_was_not_reached_or_what_is_
     connection(host="http://127.0.0.1:1/apiv2")
     assert SmartechHook().test_connection() == (
         False,
-        "Could not connect to Smartech (ConnectionError; host 127.0.0.1); nothing was sent. Check the host and the network",
+        "Could not connect to Smartech (ConnectionError; host 127.0.0.1); nothing was sent. Check the host and the "
+        "network",
     )
     connection(password=None)
     assert SmartechHook().test_connection()[0] is False
