@@ -60,7 +60,7 @@ def write(folder: Path, target: Path) -> None:
 
 def needed(folder: Path) -> Iterator[Path]:
     """Yield what goes into the zip."""
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*"), key=Path.as_posix):
         name = path.relative_to(folder).as_posix()
         of_a_service = name.startswith(DESCRIPTIONS) and name.count("/") > DESCRIPTIONS[0].count("/")
         is_dropped = path.name in DROPPED or name.startswith("bin/") or "__pycache__" in name

@@ -194,7 +194,7 @@ class _RuntimeApi(_Handler):
 
 class _FunctionUrl(_Handler):
     def answer(self) -> None:
-        given = self.function.call(self._event())
+        given = self.function.call(event_of(self.command, self.path, dict(self.headers.items()), self.body()))
         if given is None:
             self.respond(502, {"Content-Type": "application/json"}, b'{"Message":"Internal Server Error"}')
             return
@@ -204,35 +204,34 @@ class _FunctionUrl(_Handler):
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815
 
-    def _event(self) -> dict[str, Any]:
-        parts, body = urlsplit(self.path), self.body()
-        headers: dict[str, str] = {}
-        for name, value in self.headers.items():
-            name = name.lower()
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-        is_text = headers.get("content-type", "text/").lower().startswith(TEXT)
-        host, now = "abc.lambda-url.us-east-1.on.aws", time.time()
-        event = {
-            "version": "2.0",
+
+def event_of(method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Return the event that a function URL makes of a request, in the payload format 2.0."""
+    parts = urlsplit(path)
+    lowered = {name.lower(): value for name, value in headers.items()}
+    is_text = lowered.get("content-type", "text/").lower().startswith(TEXT)
+    host = "abc.lambda-url.us-east-1.on.aws"
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": parts.path,
+        "rawQueryString": parts.query,
+        "headers": {**lowered, "host": host, "x-forwarded-proto": "https"},
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "abc",
+            "domainName": host,
+            "http": {"method": method, "path": parts.path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
+            "requestId": str(uuid.uuid4()),
             "routeKey": "$default",
-            "rawPath": parts.path,
-            "rawQueryString": parts.query,
-            "headers": {**headers, "host": host, "x-forwarded-proto": "https"},
-            "requestContext": {
-                "accountId": "anonymous",
-                "apiId": "abc",
-                "domainName": host,
-                "http": {"method": self.command, "path": parts.path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
-                "requestId": str(uuid.uuid4()),
-                "routeKey": "$default",
-                "stage": "$default",
-                "timeEpoch": int(now * 1000),
-            },
-            "isBase64Encoded": bool(body) and not is_text,
-        }
-        if body:
-            event["body"] = body.decode("utf-8", "replace") if is_text else base64.b64encode(body).decode()
-        return event
+            "stage": "$default",
+            "timeEpoch": int(time.time() * 1000),
+        },
+        "isBase64Encoded": bool(body) and not is_text,
+    }
+    if body:
+        event["body"] = body.decode("utf-8", "replace") if is_text else base64.b64encode(body).decode()
+    return event
 
 
 def _address(server: ThreadingHTTPServer) -> str:
