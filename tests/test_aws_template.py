@@ -78,6 +78,7 @@ ALLOWED: list[Callable[[Any, str], Any]] = [
     lambda s3, bucket: s3.get_object(Bucket=bucket, Key="team/smartech/probes/probe-1/record.json"),
     lambda s3, bucket: s3.put_object(Bucket=bucket, Key="team/smartech/probes/probe-1/pingback-1.json", Body=b""),
     lambda s3, bucket: s3.put_object(Bucket=bucket, Key="team/smartech/arrivals/1", Body=b""),
+    lambda s3, bucket: s3.get_object(Bucket=bucket, Key="team/smartech/arrivals/2"),
 ]
 REFUSED: list[Callable[[Any, str], Any]] = [
     lambda s3, bucket: s3.put_object(Bucket=bucket, Key=RECORD, Body=b""),
@@ -98,7 +99,7 @@ REFUSED: list[Callable[[Any, str], Any]] = [
 def test_the_role_may_do_what_the_receiver_does(
     role: Any, s3: Any, bucket: str, call: Callable[[Any, str], Any]
 ) -> None:
-    for key in (RECORD, "team/smartech/probes/probe-1/record.json"):
+    for key in (RECORD, "team/smartech/probes/probe-1/record.json", "team/smartech/arrivals/2"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"{}")
     assert call(role, bucket)["ResponseMetadata"]["HTTPStatusCode"] == 200
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from io import BytesIO
 from typing import Any, Self
 from urllib.parse import parse_qs
+from xml.sax.saxutils import unescape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -45,9 +48,11 @@ class PolicedS3:
         bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
         query = parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
         action = _action(environ["REQUEST_METHOD"], key, query)
-        if not self._may(action, bucket, key or query.get("prefix", [""])[0]):
-            self.denied.append((action, key or str(query)))
-            return _deny(start_response)
+        names = _removed(environ) if action == "s3:DeleteObject" else [key or query.get("prefix", [""])[0]]
+        for name in names:
+            if not self._may(action, bucket, name):
+                self.denied.append((action, name))
+                return _deny(start_response)
         seen: list[tuple[Any, ...]] = []
         body = b"".join(self._moto(environ, lambda *answer: seen.append(answer)))
         if action == "s3:GetObject" and seen[0][0].startswith(MISSING) and not self._may("s3:ListBucket", bucket, key):
@@ -73,7 +78,16 @@ class _Quiet(WSGIRequestHandler):
 def _action(method: str, key: str, query: Mapping[str, Any]) -> str:
     if key and not query.keys() - {"x-id"}:
         return {"GET": "s3:GetObject", "PUT": "s3:PutObject"}.get(method, f"{method} of an object")
-    return "s3:ListBucket" if method == "GET" and "list-type" in query else f"{method} {key} {sorted(query)}"
+    of_a_bucket = {("GET", "list-type"): "s3:ListBucket", ("POST", "delete"): "s3:DeleteObject"}
+    known = [action for (needed, parameter), action in of_a_bucket.items() if method == needed and parameter in query]
+    return known[0] if known else f"{method} {key} {sorted(query)}"
+
+
+def _removed(environ: dict[str, Any]) -> list[str]:
+    """Return the keys that a call removes."""
+    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    environ["wsgi.input"] = BytesIO(body)
+    return [unescape(key) for key in re.findall("<Key>(.*?)</Key>", body.decode())]
 
 
 def _allows(statement: Statement, action: str, bucket: str, key_or_prefix: str) -> bool:
