@@ -21,7 +21,7 @@ from airflow_provider_smartech import __version__
 from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES
 from airflow_provider_smartech.uploads.s3_folder import S3Folder
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import PingBack, key_of, new_probe_id, new_upload_id
 from cluster.tcp_proxy import TcpProxy
 from tests.support.aws_template import Template
 from tests.support.lambda_function import LambdaFunction
@@ -162,9 +162,25 @@ def test_waiters_hear_of_a_pingback(receiver: Receiver) -> None:
     assert str(key_of(upload_id)) in receiver.storage.store.arrivals().values()
 
 
+def test_the_pingback_of_a_probe_is_kept_as_well(receiver: Receiver) -> None:
+    probe_id = new_probe_id()
+    key = str(key_of(probe_id))
+    receiver.storage.store.create_probe(key)
+    assert receiver.post(probe_id).status_code == 200
+    assert [pingback.payload for pingback in receiver.storage.store.pingbacks_of_probe(key)] == [{}]
+
+
 def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: Receiver) -> None:
     before = len(receiver.storage.store.arrivals())
-    for wrong in (new_upload_id(), "x", "..%2F..%2Fetc", "%00", "a%20b", "20260101T000000-" + "%C3%A4" * 43):
+    for wrong in (
+        new_upload_id(),
+        new_probe_id(),
+        "x",
+        "..%2F..%2Fetc",
+        "%00",
+        "a%20b",
+        "20260101T000000-" + "%C3%A4" * 43,
+    ):
         assert receiver.post(wrong).status_code == 404
     assert len(receiver.storage.store.arrivals()) == before
 
@@ -221,5 +237,4 @@ def test_nothing_is_logged_of_an_id_or_a_payload(receiver: Receiver) -> None:
 def test_the_role_s_rights_are_enough(receiver: Receiver) -> None:
     """Runs last: it looks at what all other tests made the receiver do."""
     assert receiver.storage.policed.denied == []
-    actions = {action for _, action in receiver.storage.policed.used}
-    assert actions == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
+    assert receiver.storage.policed.used == {(0, "s3:ListBucket"), (1, "s3:GetObject"), (2, "s3:PutObject")}
