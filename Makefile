@@ -14,6 +14,11 @@ VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(LOWEST),-lowest)$(if $(DIST),-di
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RECEIVER := .venv-receiver$(if $(DIST),-dist)
+# What the Lambda function runs on; deploy/aws/template.yaml has the same defaults.
+LAMBDA ?= 3.13-x86_64
+LAMBDA_ZIP := dist/smartech-receiver-lambda
+# The tests run on this machine.
+TESTED_ZIP = $(LAMBDA_ZIP)-$(shell $(PYTHON) -c 'import platform, sys; print(sys.version[:4] + "-" + platform.machine())').zip
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster $(ARGS)
@@ -24,13 +29,14 @@ APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test test-pip check build cluster test-cluster soak simulate bench screenshots reference chromium redis docker-compose format clean
+.PHONY: demo test test-pip check build cluster test-cluster soak simulate bench screenshots reference lambda chromium redis docker-compose format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) $(RECEIVER)/.installed chromium ## run all tests
-	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) RECEIVER_PYTHON=$(CURDIR)/$(RECEIVER)/bin/python $(PYTEST)
+test: $(INSTALLED) $(RECEIVER)/.installed $(TESTED_ZIP) chromium ## run all tests
+	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) RECEIVER_PYTHON=$(CURDIR)/$(RECEIVER)/bin/python \
+	    LAMBDA_ZIP=$(CURDIR)/$(TESTED_ZIP) $(PYTEST)
 
 test-pip: dist/.built ## install the wheel with plain pip beside an Airflow without constraints: in time, and nothing else changes
 	rm -rf .venv-pip
@@ -76,6 +82,9 @@ screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
 reference: $(INSTALLED) ## make docs/parameters.md from the code again
 	$(BIN)/python -m docs.reference
 
+lambda: $(LAMBDA_ZIP)-$(LAMBDA).zip ## make the zip of the receiver as a Lambda function, in dist/; LAMBDA=3.13-arm64
+	@echo $<
+
 format: $(INSTALLED) ## fix what the linters can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -111,6 +120,9 @@ $(RECEIVER)/.installed: deploy/receiver/requirements.txt $(if $(DIST),dist/.buil
 	$(RECEIVER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
 	    $(if $(DIST),dist/*.whl,--editable .)
 	@touch $@
+
+$(LAMBDA_ZIP)-%.zip: dist/.built
+	.venv-build/bin/python deploy/aws/make_zip.py $* dist/*.whl $@
 
 dist/.built: $(SOURCES)
 	rm -rf dist $(UNPACKED)

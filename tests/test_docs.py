@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
@@ -21,9 +23,16 @@ import airflow_provider_smartech
 from airflow_provider_smartech import __version__, errors
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.sandbox import SandboxServer
 from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_ATTENTION
+from airflow_provider_smartech.uploads.s3_folder import S3Folder
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import Answer, PingBack
 from docs import reference
+from tests.support.policed_s3 import PolicedS3
+from tests.support.records import record
+from tests.support.records import task as task_try
 from tests.support.servers import ReceiverServer
 
 ROOT = Path(__file__).parents[1]
@@ -138,9 +147,34 @@ def test_the_settings_that_are_shown_exist_and_can_be_used(monkeypatch: pytest.M
     assert Settings.load().upload_store == parser["smartech"]["upload_store"]
 
 
+def policies() -> list[dict[str, Any]]:
+    return [json.loads(block) for block in blocks("json")]
+
+
 def test_the_json_that_is_shown_is_json() -> None:
-    policies = [json.loads(block) for block in blocks("json")]
-    assert [policy["Statement"][0]["Action"] for policy in policies] == ["s3:GetObject"]
+    actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    assert [policy["Statement"][0]["Action"] for policy in policies()] == [actions, "s3:GetObject"]
+
+
+def test_the_policy_that_is_shown_is_enough_for_a_store_and_for_nothing_else(s3: Any) -> None:
+    s3.create_bucket(Bucket="my-bucket")
+    with PolicedS3(policies()[0]["Statement"]) as policed:
+        keys = {"aws_access_key_id": "role", "aws_secret_access_key": "role-secret", "region_name": "us-east-1"}
+        role = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{policed.port}", **keys)
+        store = UploadStore(S3Folder("s3://my-bucket/smartech", lambda _: role))
+        upload = record(task=task_try())
+        store.create(upload)
+        assert not store.has("20260101T000000-" + "a" * 40)
+        store.answered(upload.key, Answer(outcome="accepted", requestid="r1"))
+        store.add_pingback(upload.key, PingBack(payload="done"))
+        store.sweep(store.arrivals())
+        assert [found.key for found in store.all_with("r1")] == list(store.keys()) == [upload.key]
+        assert store.purge(datetime.now(UTC) + timedelta(days=1)) == 1
+        assert policed.denied == []
+        with pytest.raises(UploadStoreError, match="AccessDenied"):
+            UploadStore(S3Folder("s3://my-bucket/other", lambda _: role)).check()
+        actions = {action for _, action in policed.used}
+    assert actions == {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
 
 
 def links(page: Path) -> Iterator[tuple[Path, str]]:

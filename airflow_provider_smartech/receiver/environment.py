@@ -56,4 +56,6 @@ def _client(conn_id: str | None) -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(max_pool_connections=s3_folder.MOST_CONNECTIONS))
+    # Short, because callers and Lambda do not wait long: better a 503, after which the caller may try again.
+    patience = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 3, "mode": "standard"}}
+    return boto3.client("s3", config=Config(max_pool_connections=s3_folder.MOST_CONNECTIONS, **patience))

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.uploads.upload import key_of, new_upload_id
-from tests.support.processes import free_ports
+from tests.support.receiver_alone import RECEIVER_PYTHON, receiver_alone, receiver_command
 from tests.support.records import record
-from tests.support.servers import eventually
 
-# Made by the Makefile.
-PYTHON = os.environ.get("RECEIVER_PYTHON", str(Path(__file__).parents[2] / ".venv-receiver" / "bin" / "python"))
 MOST_MEMORY = 80e6
 
 
@@ -31,40 +24,14 @@ def settings(moto: str, s3_folder: str) -> dict[str, str]:
     return {**keys, "AWS_ENDPOINT_URL": moto, "AIRFLOW__SMARTECH__UPLOAD_STORE": url, "NO_PROXY": "127.0.0.1"}
 
 
-@contextmanager
-def running(settings: dict[str, str], log: Path) -> Iterator[tuple[str, psutil.Process]]:
-    [port] = free_ports(1)
-    with log.open("wb") as output:
-        process = subprocess.Popen(_command(port), env=settings, stdout=output, stderr=output)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: process.poll() is not None or _answers(url), 60)
-        assert process.poll() is None, log.read_text("utf-8")
-        yield url, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _command(port: int) -> list[str]:
-    return [PYTHON, "-m", "airflow_provider_smartech.receiver", "--port", str(port)]
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
 def test_without_airflow_pingbacks_reach_the_store_of_the_tasks_in_little_memory(
     settings: dict[str, str], s3_folder: str, tmp_path: Path
 ) -> None:
-    absent = subprocess.run([PYTHON, "-c", "import airflow"], capture_output=True, text=True, check=False)
+    absent = subprocess.run([RECEIVER_PYTHON, "-c", "import airflow"], capture_output=True, text=True, check=False)
     assert "No module named 'airflow'" in absent.stderr
     upload_id, store = new_upload_id(), open_upload_store(s3_folder)
     store.create(record(key=str(key_of(upload_id))))
-    with running(settings, tmp_path / "log") as (url, process):
+    with receiver_alone(settings, tmp_path / "log") as (url, process):
         for number in range(50):
             assert httpx.post(f"{url}/pingback/{upload_id}", json={"row": number}).is_success
         assert httpx.post(f"{url}/pingback/{new_upload_id()}", json={}).status_code == 404
@@ -78,7 +45,7 @@ def test_without_airflow_pingbacks_reach_the_store_of_the_tasks_in_little_memory
 def test_without_airflow_a_folder_of_the_machine_is_a_store_as_well(tmp_path: Path) -> None:
     upload_id, store = new_upload_id(), open_upload_store(f"file://{tmp_path}/store")
     store.create(record(key=str(key_of(upload_id))))
-    with running({"AIRFLOW__SMARTECH__UPLOAD_STORE": f"file://{tmp_path}/store"}, tmp_path / "log") as (url, _):
+    with receiver_alone({"AIRFLOW__SMARTECH__UPLOAD_STORE": f"file://{tmp_path}/store"}, tmp_path / "log") as (url, _):
         assert httpx.post(f"{url}/pingback/{upload_id}", json={"status": "done"}).is_success
     assert [one.payload for one in store.read(str(key_of(upload_id))).pingbacks] == [{"status": "done"}]
 
@@ -99,6 +66,6 @@ def test_without_airflow_a_store_that_cannot_be_used_is_an_error_at_the_start(
     settings: dict[str, str], url: str, said: str
 ) -> None:
     own = {**settings, "AIRFLOW__SMARTECH__UPLOAD_STORE": url}
-    done = subprocess.run(_command(0), env=own, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(receiver_command(0), env=own, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert "Traceback" not in done.stderr

@@ -67,6 +67,14 @@ class Airflow(AirflowApi):
         for dag_id in dag_ids:
             self._until(f"DAG {dag_id} is loaded", partial(self.has_dag, dag_id), say)
 
+    def start_api_server(self) -> None:
+        """Start only the API server, and wait until the receiver answers."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.run("db", "migrate")
+        self._processes.pop().wait()
+        self.run("api-server")
+        self._until("the ping-back receiver answers", self.receiver_answers, lambda text: None)
+
     def run(self, *command: str) -> None:
         """Start ``airflow <command>`` in the background; ``stop()`` ends it."""
         with self.log.open("ab") as log:
