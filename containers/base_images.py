@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,11 +23,17 @@ DEBIAN = f"{STAND_IN}/debian"
 
 def pinned_images(root: Path) -> list[str]:
     """Return the images that a source tree pins: in docker-compose.yaml, and in the Dockerfiles that it builds."""
-    services = yaml.safe_load((root / "docker-compose.yaml").read_text("utf-8"))["services"].values()
-    built = [service for service in services if "build" in service]
-    own = {service["image"] for service in built}
-    bases = {base for service in built for base in _bases(root, service["build"])}
-    return sorted(bases | {service["image"] for service in services} - own)
+    services = _services(root)
+    bases = {base for service in services if "build" in service for base in _bases(root, service["build"])}
+    return sorted(bases | {service["image"] for service in services} - set(_built(root)))
+
+
+def _built(root: Path) -> list[str]:
+    return sorted({service["image"] for service in _services(root) if "build" in service})
+
+
+def _services(root: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load((root / "docker-compose.yaml").read_text("utf-8"))["services"].values())
 
 
 def _bases(root: Path, build: str | dict[str, str]) -> list[str]:
@@ -37,7 +44,7 @@ def _bases(root: Path, build: str | dict[str, str]) -> list[str]:
 
 @contextmanager
 def base_images(docker: Docker, root: Path) -> Iterator[None]:
-    """Let the daemon have the images that a source tree pins; stand-ins are removed again."""
+    """Let the daemon have the images that a source tree pins; no stand-in is left in a daemon that is not ours."""
     images = pinned_images(root)
     missing = [image for image in images if not docker.has(image)]
     for image in images:
@@ -49,8 +56,8 @@ def base_images(docker: Docker, root: Path) -> Iterator[None]:
             docker.run("tag", _stand_in(image), image)
         yield
     finally:
-        if missing:
-            made = [*missing, *map(_stand_in, images), DEBIAN]
+        if missing and not docker.is_ours:
+            made = [*_built(root), *missing, *map(_stand_in, images), DEBIAN]
             docker.run("image", "rm", "--force", *(image for image in made if docker.has(image)))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SHOWN_LINES = 60
+LONGEST_SECONDS = 900.0
 
 
 class DockerError(Exception):
@@ -19,21 +20,26 @@ def run(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     stdin: str = "",
+    seconds: float = LONGEST_SECONDS,
 ) -> str:
     """Run a command and return what it wrote.
 
-    :raises DockerError: it failed; the text has the end of its output.
+    :raises DockerError: it failed, and the text has the end of its output; or it was not done in time.
     """
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **(environment or {})},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise DockerError(f"{' '.join(map(str, command))}: not done after {seconds:.0f} s") from None
     if done.returncode:
         lines = f"{done.stdout}\n{done.stderr}".splitlines()[-SHOWN_LINES:]
         raise DockerError("\n".join([f"{' '.join(map(str, command))} failed ({done.returncode}):", *lines]))
@@ -43,20 +49,22 @@ def run(
 class Docker:
     """A Docker daemon.
 
-    :param host: its address; by default that of the ``docker`` command.
+    :param host: the address of one of our own, which is removed with all that it has; by default, the one that the
+        ``docker`` command finds is used.
     """
 
     def __init__(self, host: str | None = None) -> None:
+        self.is_ours = host is not None
         self._environment = {"DOCKER_HOST": host} if host else {}
 
     def run(self, *words: str | Path) -> str:
         """Run a ``docker`` command and return its output."""
         return run("docker", *words, environment=self._environment)
 
-    def compose(self, *words: str, folder: Path) -> str:
+    def compose(self, *words: str, folder: Path, seconds: float = LONGEST_SECONDS) -> str:
         """Run a command of Compose in a folder; Debian has it only as ``docker-compose``."""
         command = ["docker", "compose"] if self._succeeds("compose", "version") else ["docker-compose"]
-        return run(*command, *words, folder=folder, environment=self._environment)
+        return run(*command, *words, folder=folder, environment=self._environment, seconds=seconds)
 
     def answers(self) -> bool:
         """Whether the daemon does."""

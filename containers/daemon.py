@@ -49,6 +49,7 @@ def _own_docker(lock: int) -> Iterator[Docker]:
         finally:
             with step("ending the Docker daemon"):
                 _end(daemon)
+            with step("removing its files"):
                 remove(folder)
                 remove_cgroups()
 

@@ -20,6 +20,8 @@ from tests.support.processes import free_ports
 
 PASSWORDS = "/opt/airflow/home/simple_auth_manager_passwords.json.generated"
 UP_SECONDS = 400.0
+# On an idle machine it takes less than a minute; pip takes a quarter of an hour, if it has to try many old versions.
+BUILD_SECONDS = 400.0
 
 
 class Deployment(AirflowApi):
@@ -52,7 +54,7 @@ class Deployment(AirflowApi):
     def __enter__(self) -> Deployment:
         try:
             with step("building the image"):
-                self.compose("build")
+                self._docker.compose("build", folder=self.folder, seconds=BUILD_SECONDS)
             self.up()
         except BaseException:
             self.show_logs()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -93,5 +92,4 @@ def remove(folder: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
     for mount in sorted((mount for mount in mounts if Path(mount).is_relative_to(folder)), reverse=True):
         run("umount", mount)
-    if folder.exists():
-        shutil.rmtree(folder)
+    run("rm", "--recursive", "--force", "--one-file-system", folder)
