@@ -7,16 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.local import IMPATIENT, ROOT
+from cluster.local import ROOT
 from containers.base_images import base_images
 from containers.daemon import running_docker
 from containers.deployment import Deployment
 from containers.progress import say
 
 DAGS = ROOT / "tests" / "cluster" / "dags"
-# As a user has it: DAGs are paused until they are unpaused, and run by their schedule.
-USERS = ("AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION", "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE")
-SETTINGS = {name: value for name, value in IMPATIENT.items() if name not in USERS}
+# That a worker is gone is noticed within half a minute; a running task reports more often, even on a busy machine.
+SETTINGS = {
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+}
 
 
 @pytest.fixture(scope="session")
