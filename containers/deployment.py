@@ -121,7 +121,8 @@ class Deployment(AirflowApi):
 
     def end(self, name: str) -> None:
         """Let a service's main process end, so that its container ends by itself."""
-        self.compose("exec", "--detach", name, "bash", "-c", "kill -INT 1")
+        stop = self.container(name)["Config"].get("StopSignal", "SIGTERM")
+        self.compose("exec", "--detach", name, "bash", "-c", f"kill -{stop} 1")
 
     def login(self) -> tuple[str, str]:
         """Return the user and the password for the UI."""
