@@ -21,15 +21,15 @@ LAMBDA_ZIP := dist/smartech-receiver-lambda
 TESTED_ZIP = $(LAMBDA_ZIP)-$(shell $(PYTHON) -c 'import platform, sys; print(sys.version[:4] + "-" + platform.machine())').zip
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster $(ARGS)
-SOURCES := $(shell find airflow_provider_smartech bench cluster demo deploy docs example_dags tests -type f -not -name '*.pyc') \
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster --ignore=tests/docker $(ARGS)
+SOURCES := $(shell find airflow_provider_smartech bench cluster containers demo deploy docs example_dags tests -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test test-pip check build cluster test-cluster soak simulate bench screenshots reference lambda chromium redis docker-compose format clean
+.PHONY: demo test test-pip check build cluster test-cluster test-docker soak simulate bench screenshots reference lambda chromium redis docker-compose docker format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -61,6 +61,9 @@ cluster: $(INSTALLED) redis ## run the services of docker-compose.yaml as proces
 
 test-cluster: $(INSTALLED) redis docker-compose ## run the example DAGs and the faults on such a cluster
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
+
+test-docker: $(INSTALLED) docker-compose docker ## deploy docker-compose.yaml with Docker, as docs/docker.md says
+	$(BIN)/python -m pytest tests/docker --capture=no $(ARGS)
 
 soak: $(INSTALLED) redis ## upload on such a cluster while components fail at random, and compare the results; UPLOADS=300 SEED=1
 	@$(BIN)/python -m cluster.soak --uploads $(UPLOADS) $(if $(SEED),--seed $(SEED))
@@ -135,7 +138,8 @@ dist/.built: $(SOURCES)
 	@touch $@
 
 # These are installed from Debian if they are missing: Chromium for the browser tests (CHROMIUM=/path/to/it selects
-# another one), Redis for the cluster, and docker-compose for the test of docker-compose.yaml.
+# another one), Redis for the cluster, docker-compose for the tests of docker-compose.yaml, and, if no Docker daemon
+# answers, what is needed to run one and to make its images.
 chromium:
 	@command -v $(CHROMIUM) >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) chromium fonts-dejavu-core; }
 
@@ -145,5 +149,10 @@ redis:
 docker-compose:
 	@command -v docker-compose >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) docker-compose; }
 
+docker:
+	@docker version >/dev/null 2>&1 || which dockerd debootstrap iptables ip setpriv >/dev/null || \
+	    { $(APT_GET) update --quiet=2 && $(APT_INSTALL) docker.io debootstrap iptables iproute2 util-linux; }
+
 clean: ## remove what make created
 	rm -rf .venv* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/airflow-provider-smartech"
