@@ -12,6 +12,6 @@ ENV AIRFLOW_HOME=/opt/airflow AIRFLOW_VERSION=${VERSION} LANG=C.UTF-8 PATH=/home
 RUN python3 -m venv /home/airflow/.local \
     && pip install --quiet --no-cache-dir uv \
     && uv pip install --quiet --no-cache --compile-bytecode --python /home/airflow/.local/bin/python \
-        "apache-airflow[aiobotocore,amazon,celery,postgres,smtp]==${VERSION}" "celery[redis]<5.6"
+        "apache-airflow[amazon,celery,postgres,smtp]==${VERSION}" "celery[redis]<5.6"
 WORKDIR /opt/airflow
 ENTRYPOINT ["dumb-init", "--"]

@@ -78,10 +78,16 @@ def test_the_connections_to_the_real_smartech_and_s3_that_the_example_shows_can_
     assert SmartechHook().account.url == DATA_CENTRES["in"].url
     assert S3Hook("aws_default").get_conn().meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
     assert service.environment["AIRFLOW__SMARTECH__UPLOAD_STORE"] == "s3://aws_default@your-bucket/smartech"
+    receiver = read_services(FILE, {**VARIABLES, **shown}, "receiver")["receiver"]
+    assert receiver.environment["AIRFLOW__SMARTECH__UPLOAD_STORE"] == "s3://your-bucket/smartech"
 
 
-def test_one_service_builds_the_image_for_all(as_docker_reads_it: dict[str, Any]) -> None:
-    assert [name for name, fields in as_docker_reads_it.items() if "build" in fields] == ["prepare"]
+def test_one_service_builds_the_image_for_all_and_the_receiver_its_own(as_docker_reads_it: dict[str, Any]) -> None:
+    built = {name: fields["image"] for name, fields in as_docker_reads_it.items() if "build" in fields}
+    assert built == {"prepare": "airflow-with-smartech:local", "receiver": "smartech-receiver:local"}
+    others = {fields["image"] for name, fields in as_docker_reads_it.items() if name not in built}
+    assert built["receiver"] not in others
+    assert built["prepare"] in others
 
 
 def test_services_that_wait_for_each_other_are_refused(tmp_path: Path) -> None:
