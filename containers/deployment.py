@@ -100,8 +100,8 @@ class Deployment(AirflowApi):
         self.wait(self.is_healthy, "Airflow is healthy", UP_SECONDS)
 
     def lasting(self) -> list[str]:
-        """Return the names of the services that do not end."""
-        return [service.name for service in self.services.values() if service.restarts]
+        """Return the names of the services that do not end: those that are checked."""
+        return [service.name for service in self.services.values() if service.check]
 
     def health(self, name: str) -> str:
         """Return what a service's health check says, or that its container does not run."""
