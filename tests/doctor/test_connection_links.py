@@ -43,7 +43,7 @@ def test_a_smartech_that_is_not_reached_is_broken(connection: SetConnection) -> 
     connection(host=f"http://127.0.0.1:{free_ports(1)[0]}")
     findings = found()
     assert findings[KEY].result == "broken"
-    assert findings[KEY].seen.startswith("Could not connect to 127.0.0.1")
+    assert findings[KEY].seen.startswith("Could not connect to Smartech (ConnectionError; host 127.0.0.1)")
 
 
 def test_without_a_usable_connection_the_key_is_not_tried(connection: SetConnection) -> None:

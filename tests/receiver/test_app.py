@@ -153,7 +153,7 @@ def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: Recei
         "20260101T000000-" + "%C3%A4" * 43,
     ):
         assert httpx.post(f"{receiver.url}/pingback/{wrong}", json={}).status_code == 404
-    assert not Path(store.shown_url.removeprefix("file://")).exists()
+    assert list(Path(store.shown_url.removeprefix("file://")).iterdir()) == []
 
 
 def test_an_id_of_the_wrong_form_does_not_touch_the_store() -> None:
@@ -290,12 +290,12 @@ def test_after_one_check_junk_costs_one_call_of_the_storage(
     receiver: ReceiverServer, store: UploadStore, upload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
-    for name in ("names", "read"):
+    for name in ("check", "read"):
         method = getattr(LocalFolder, name)
 
-        def noted(self: LocalFolder, file: str, method: Any = method) -> Any:
-            called.append(file)
-            return method(self, file)
+        def noted(self: LocalFolder, *file: str, name: str = name, method: Any = method) -> Any:
+            called.append(name)
+            return method(self, *file)
 
         monkeypatch.setattr(LocalFolder, name, noted)
     costs = []

@@ -221,7 +221,7 @@ def test_an_upload_has_a_page_with_its_time_line_from_which_a_link_leads_to_its_
     page: Page, frame: FrameLocator
 ) -> None:
     completed = rows(frame).filter(has=frame.get_by_text("completed", exact=True)).first
-    task = completed.locator("td").nth(8).inner_text()
+    task = completed.locator("td").nth(8).get_by_role("link").inner_text()
     completed.locator(".id").click()
     expect(frame.locator(".timeline li")).to_have_count(4)
     told = frame.locator(".timeline li").all_inner_texts()
@@ -487,7 +487,7 @@ def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_i
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
     with AppServer(app) as server:
         listed, shown = (httpx.get(f"{server.url}/{path}").text for path in ("", key))
-    assert "<td>smartech_retail</td>" in listed
+    assert '<div class="quiet">smartech_retail</div></td>' in listed
     assert f'<td><span class="quiet">none</span> <a class="id quiet" href="{key}">{key}</a></td>' in listed
     assert "<h1>Upload without a requestid</h1>" in shown
     assert "It is being sent, or its task died before an answer came. The task&#39;s retry checks" in shown
