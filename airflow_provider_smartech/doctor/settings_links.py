@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from configparser import RawConfigParser
 from difflib import get_close_matches
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.configuration import AIRFLOW_HOME
 
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.config.settings import SECTION, Settings
@@ -14,7 +16,7 @@ from airflow_provider_smartech.doctor.finding import Finding, broken, ok, warnin
 from airflow_provider_smartech.errors import SmartechConfigurationError
 from airflow_provider_smartech.redaction import SecretUrl
 
-# Airflow's names for the sources that a user has set.
+# The sources in which a user sets an option, and how they are shown.
 _SET_IN = {"airflow.cfg": "airflow.cfg", "env var": "environment variable"}
 ALWAYS_SHOWN = ("upload_store", "callback_base_url")
 
@@ -70,12 +72,14 @@ def _unknown(option: str, given: Mapping[str, tuple[str, str]]) -> Finding:
 
 
 def _given(section: str) -> dict[str, tuple[str, str]]:
-    """Return the options of a section that a user has set, with their values and Airflow's names of the sources."""
-    # Without commands and secrets: none of this section is read from these, and those of others must not be run here.
-    found = conf.as_dict(
-        display_source=True, display_sensitive=True, raw=True, include_cmds=False, include_secret=False
-    )
-    return {name: (str(said[0]), str(said[1])) for name, said in found.get(section, {}).items() if said[1] in _SET_IN}
+    """Return the options of a section that a user has set, with their values and the kinds of their sources."""
+    # Not by Airflow's as_dict: before Airflow 3.2 it runs the commands of all sections, such as that of the database.
+    file = RawConfigParser(strict=False)
+    file.read(os.environ.get("AIRFLOW_CONFIG") or f"{AIRFLOW_HOME}/airflow.cfg", "utf-8")
+    found = {name: (value, "airflow.cfg") for name, value in (file.items(section) if section in file else ())}
+    beginning = f"AIRFLOW__{section.upper()}__"
+    names = [name for name in os.environ if name.startswith(beginning)]
+    return found | {name.removeprefix(beginning).lower(): (os.environ[name], "env var") for name in names}
 
 
 def _is_default(option: str, given: Mapping[str, tuple[str, str]]) -> bool:
