@@ -248,9 +248,17 @@ class SmartechHook(BaseHook):
         self, form: Mapping[str, str], secrets: Sequence[str], where: str, read_timeout: float | None = None
     ) -> Response:
         # Imported here: DAG files import this module but send no requests.
-        from airflow_provider_smartech.api.client import ask
+        from airflow_provider_smartech.api.client import Call
 
-        return ask(self.account, form, secrets, where, self.connect_timeout, read_timeout or self.read_timeout)
+        call = Call(
+            account=self.account,
+            form=form,
+            secrets=secrets,
+            where=where,
+            connect_timeout=self.connect_timeout,
+            read_timeout=read_timeout or self.read_timeout,
+        )
+        return call.answer()
 
 
 def _extra(connection: Connection) -> Any:

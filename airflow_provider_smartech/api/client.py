@@ -6,8 +6,8 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from threading import Thread
-from typing import Any
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
@@ -19,75 +19,69 @@ from airflow_provider_smartech.errors import SmartechError, SmartechNotReached, 
 LARGEST_RESPONSE_BYTES = 64 * 1024
 
 
-def ask(
-    account: Account,
-    form: Mapping[str, str],
-    secrets: Sequence[str],
-    where: str,
-    connect_timeout: float,
-    read_timeout: float,
-) -> Response:
-    """Send one request for an upload and return Smartech's answer.
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request for an upload.
 
-    :param form: the body.
-    :param secrets: secrets that the answer may repeat and that must not be shown.
-    :param where: the connection, the host and the upload, for messages.
-    :param connect_timeout: seconds to connect to Smartech.
-    :param read_timeout: seconds to read Smartech's whole answer. The call never takes longer than both together.
-    :raises SmartechNotReached: nothing was sent.
-    :raises SmartechOutcomeUnknown: it was sent, or may have been, but no answer came.
+    ``form`` is the body, ``secrets`` are what the answer may repeat and must not be shown, ``where`` names connection,
+    host and upload in messages. ``connect_timeout`` are seconds to connect to Smartech, ``read_timeout`` those to read
+    its whole answer.
     """
-    answered: Future[Response] = Future()
-    # In a thread, because requests has no limit for the headers: its timeout restarts with every byte of them. As a
-    # daemon, because an abandoned thread must not keep the process alive.
-    arguments = (answered, account, form, secrets, where, connect_timeout, read_timeout)
-    Thread(target=_complete, args=arguments, daemon=True, name="smartech-request").start()
-    wait([answered], connect_timeout + read_timeout)
-    if not answered.done():
-        # Even "nothing was sent" is not certain: the thread is still running.
-        raise SmartechOutcomeUnknown(
-            f"No answer came in time, and the upload may have been sent ({where}); check in Smartech's panel whether "
-            "it is running"
-        )
-    return answered.result()
 
+    account: Account
+    form: Mapping[str, str]
+    secrets: Sequence[str]
+    where: str
+    connect_timeout: float
+    read_timeout: float
 
-def _complete(answered: Future[Response], *request: Any) -> None:
-    try:
-        answered.set_result(_request(*request))
-    except BaseException as error:  # noqa: BLE001 - the caller raises it
-        answered.set_exception(error)
+    def answer(self) -> Response:
+        """Send it, and return Smartech's answer. This never takes longer than both timeouts together.
 
+        :raises SmartechNotReached: nothing was sent.
+        :raises SmartechOutcomeUnknown: it was sent, or may have been, but no answer came.
+        """
+        answered: Future[Response] = Future()
+        # In a thread, because requests has no limit for the headers: its timeout restarts with every byte of them. As a
+        # daemon, because an abandoned thread must not keep the process alive.
+        Thread(target=self._complete, args=(answered,), daemon=True, name="smartech-request").start()
+        wait([answered], self.connect_timeout + self.read_timeout)
+        if not answered.done():
+            # Even "nothing was sent" is not certain: the thread is still running.
+            raise SmartechOutcomeUnknown(
+                f"No answer came in time, and the upload may have been sent ({self.where}); check in Smartech's panel "
+                "whether it is running"
+            )
+        return answered.result()
 
-def _request(
-    account: Account,
-    form: Mapping[str, str],
-    secrets: Sequence[str],
-    where: str,
-    connect_timeout: float,
-    read_timeout: float,
-) -> Response:
-    failure: SmartechError
-    try:
-        with requests.Session() as session:
-            # A proxy would see the API key of a plain http request.
-            session.trust_env = account.url.startswith("https://")
-            with session.post(
-                account.url,
-                params={"type": "contact", "activity": "bulkupload", "apikey": account.api_key},
-                data=form,
-                # requests sets it only if there is a body.
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                timeout=(connect_timeout, read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = _read(response, read_timeout)
-        return Response(response.status_code, body, [account.api_key, *secrets])
-    except requests.RequestException as error:
-        failure = _failure(error, where)
-    # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
-    raise failure
+    def _complete(self, answered: Future[Response]) -> None:
+        try:
+            answered.set_result(self._request())
+        except BaseException as error:  # noqa: BLE001 - the caller raises it
+            answered.set_exception(error)
+
+    def _request(self) -> Response:
+        failure: SmartechError
+        try:
+            with requests.Session() as session:
+                # A proxy would see the API key of a plain http request.
+                session.trust_env = self.account.url.startswith("https://")
+                with session.post(
+                    self.account.url,
+                    params={"type": "contact", "activity": "bulkupload", "apikey": self.account.api_key},
+                    data=self.form,
+                    # requests sets it only if there is a body.
+                    headers={"Content-Type": "application/x-www-form-urlencoded"},
+                    timeout=(self.connect_timeout, self.read_timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    body = _read(response, self.read_timeout)
+            return Response(response.status_code, body, [self.account.api_key, *self.secrets])
+        except requests.RequestException as error:
+            failure = _failure(error, self.where)
+        # Raised outside the handler: requests' exception holds the URL with the key, and must not be chained.
+        raise failure
 
 
 def _read(response: requests.Response, seconds: float) -> str:

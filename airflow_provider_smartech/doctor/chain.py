@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from airflow_provider_smartech.airflow_compat import AirflowException
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store
 from airflow_provider_smartech.doctor.bucket_links import bucket_links
@@ -46,7 +47,7 @@ class Chain:
                 for finding in findings:
                     found.append(finding)
                     yield finding
-            except Exception as error:
+            except (AirflowException, OSError) as error:
                 log.debug("The doctor could not look at %s.", link, exc_info=True)
                 finding = broken(
                     link, f"it could not be examined: {type(error).__name__}: {scrub(str(error), [])[:300]}"

@@ -57,7 +57,7 @@ class Folder(ABC):
 
     @abstractmethod
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; those that are gone already are none too many."""
+        """Remove files; a file that is already gone is no error."""
 
     def check(self) -> None:
         """Send a request to the storage, to see whether it is available."""

@@ -85,7 +85,7 @@ class S3Folder(Folder):
                     raise UploadStoreError(f"{name} in {self.shown_url} exists already.") from error
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; those that are gone already are none too many."""
+        """Remove files; a file that is already gone is no error."""
         objects = [{"Key": self._at(name)["Key"]} for name in names]
         for start in range(0, len(objects), MOST_REMOVED):
             some = objects[start : start + MOST_REMOVED]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
 
-class HandlerServer:
-    """Serves what a handler gives; a context manager that starts and stops it."""
+class ServerThread:
+    """Runs an HTTP server in a thread; a context manager that starts and stops it."""
 
-    def __init__(self, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="files")
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+    def __init__(self, server: HTTPServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name=type(self).__name__)
+        self.port = server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -26,6 +27,13 @@ class HandlerServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class HandlerServer(ServerThread):
+    """Serves what a handler gives."""
+
+    def __init__(self, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), handler))
 
 
 class FileServer(HandlerServer):

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from io import BytesIO
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import unescape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tests.support.file_server import ServerThread
+
 Statement = Mapping[str, Any]
 DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 MISSING = "404"
 
 
-class PolicedS3:
-    """A server with the objects of moto's S3, for one role; a context manager.
+class PolicedS3(ServerThread):
+    """A server with the objects of moto's S3, for one role.
 
     :param statements: what the role may do, as in an IAM policy.
     """
@@ -28,21 +29,10 @@ class PolicedS3:
     def __init__(self, statements: Iterable[Statement]) -> None:
         self._statements = list(statements)
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=_Quiet)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="policed S3")
-        self.port = self._server.port
+        super().__init__(make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=_Quiet))
         self.used: set[tuple[int, str]] = set()
         """The statements that allowed a call, by their number, each with the action."""
         self.denied: list[tuple[str, str]] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
