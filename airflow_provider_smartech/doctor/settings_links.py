@@ -76,7 +76,9 @@ def _given(section: str) -> dict[str, tuple[str, str]]:
     # Not by Airflow's as_dict: before Airflow 3.2 it runs the commands of all sections, such as that of the database.
     file = RawConfigParser(strict=False)
     file.read(os.environ.get("AIRFLOW_CONFIG") or f"{AIRFLOW_HOME}/airflow.cfg", "utf-8")
-    found = {name: (value, "airflow.cfg") for name, value in (file.items(section) if section in file else ())}
+    # Airflow writes the options that have no default as empty ones.
+    filled = [(name, value) for name, value in (file.items(section) if section in file else ()) if value.strip()]
+    found = {name: (value, "airflow.cfg") for name, value in filled}
     beginning = f"AIRFLOW__{section.upper()}__"
     names = [name for name in os.environ if name.startswith(beginning)]
     return found | {name.removeprefix(beginning).lower(): (os.environ[name], "env var") for name in names}
