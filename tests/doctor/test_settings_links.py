@@ -78,7 +78,9 @@ def test_a_setting_that_does_not_exist_is_a_warning_without_its_value(option: Op
 
 
 def test_settings_of_airflow_cfg_are_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "airflow.cfg").write_text("[smartech]\nupload_store =\npoll_interval = 7\n[api]\nbase_url = http://b\n", "utf-8")
+    (tmp_path / "airflow.cfg").write_text(
+        "[smartech]\nupload_store =\npoll_interval = 7\n[api]\nbase_url = http://b\n", "utf-8"
+    )
     code = (
         "import json; from airflow_provider_smartech.doctor.settings_links import settings_links; "
         "print(json.dumps({one.link: one.seen for one in settings_links()}))"
