@@ -28,6 +28,7 @@ from tests.conftest import API_KEY
 from tests.support.browser import chromium
 from tests.support.file_server import FileServer
 from tests.support.odd_uploads import HOSTILE, keep_odd_ones
+from tests.support.records import record, task
 from tests.support.servers import AppServer
 from tests.support.standalone_airflow import Airflow
 
@@ -478,6 +479,19 @@ def test_the_list_explains_the_states_and_takes_several_and_all_that_need_a_look
             # The next search keeps them.
             assert '<option value="failed,in progress" selected>failed, in progress</option>' in shown
         assert httpx.get(f"{server.url}/?{'&'.join(['state=failed'] * 21)}").status_code == 422
+
+
+def test_long_names_do_not_make_the_list_wider_than_a_small_screen(store: UploadStore, page: Page) -> None:
+    of_task = task(1, dag_id="loyalty_programme_nightly", task_id="answer_unknown_word")
+    kept = record(path="https://x.example.com/contacts-of-the-loyalty-programme.csv", rows=1_000_000, task=of_task)
+    store.create(kept)
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    page.set_viewport_size({"width": 1280, "height": 800})
+    with AppServer(app) as server:
+        page.goto(f"{server.url}/")
+        expect(page.locator(".id")).to_contain_text(kept.key)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_is_none(store: UploadStore) -> None:
