@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from airflow_provider_smartech.json_values import object_of, storable
 from airflow_provider_smartech.redaction import scrub_json
 from airflow_provider_smartech.uploads.payloads import read_payload, read_query
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack, key_of, secrets_of
+from airflow_provider_smartech.uploads.upload import PROBE, PingBack, key_of, secrets_of
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ STORE_THREADS = 8
 MOST_WAITING = 500
 # Seconds between two messages in the log about refused calls.
 LOG_INTERVAL_SECONDS = 60.0
+# For how long, and of how many uploads, the receiver remembers that they are recorded.
+KNOWN_SECONDS = 600.0
+MOST_KNOWN = 10_000
 
 
 def create_app(store: UploadStore) -> FastAPI:
@@ -49,6 +53,7 @@ def create_app(store: UploadStore) -> FastAPI:
     """
     # Anyone can send calls that read the store: these must not use up the threads of Airflow's own pages.
     threads, health_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1)
+    known = _KnownUploads(store)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
     app.exception_handler(AnyHTTPException)(_Refusals().answer)
 
@@ -59,7 +64,7 @@ def create_app(store: UploadStore) -> FastAPI:
 
     def keep(key: str, call: _Call) -> bool:
         # The id is looked up before the body is parsed: calls from strangers must be cheap.
-        if not store.has(key):
+        if not known.has(key):
             return False
         said = scrub_json([call.payload(), read_query(call.query)], secrets_of(call.upload_id))
         store.add_pingback(key, PingBack(payload=said[0], query=said[1]))
@@ -88,6 +93,30 @@ def create_app(store: UploadStore) -> FastAPI:
         return {"service": "airflow-provider-smartech", "version": __version__, "status": status}
 
     return app
+
+
+class _KnownUploads:
+    """Remembers which uploads are recorded, so that further calls for them do not read their records again.
+
+    Not for long, because ``purge`` removes old ones. Unknown ids are never remembered: there are too many.
+    """
+
+    def __init__(self, store: UploadStore) -> None:
+        self._store = store
+        self._keys: set[str] = set()
+        self._until = 0.0
+
+    def has(self, key: str) -> bool:
+        """Whether an upload or a probe with this key is recorded."""
+        if time.monotonic() >= self._until or len(self._keys) >= MOST_KNOWN:
+            self._keys, self._until = set(), time.monotonic() + KNOWN_SECONDS
+        if key in self._keys:
+            return True
+        is_recorded = self._store.has(key)
+        # The doctor removes its probes at once.
+        if is_recorded and not key.startswith(PROBE):
+            self._keys.add(key)
+        return is_recorded
 
 
 class _Refusals:

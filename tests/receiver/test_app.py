@@ -384,3 +384,29 @@ def test_what_comes_for_an_unknown_upload_is_not_even_read(
     monkeypatch.setattr("airflow_provider_smartech.receiver.app.read_payload", lambda body, **_: reads.append(body))
     answer = httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", content=b"{}")
     assert (answer.status_code, reads) == (404, [])
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(600.0, 1), (0.0, 3)])
+def test_the_record_of_an_upload_is_read_for_the_first_call_and_again_when_that_is_long_ago(
+    store: UploadStore, upload_id: str, monkeypatch: pytest.MonkeyPatch, seconds: float, reads: int
+) -> None:
+    monkeypatch.setattr("airflow_provider_smartech.receiver.app.KNOWN_SECONDS", seconds)
+    asked: list[str] = []
+    has = store.has
+    monkeypatch.setattr(store, "has", lambda key: asked.append(key) or has(key))
+    with ReceiverServer(store) as server:
+        for _ in range(3):
+            assert httpx.post(f"{server.url}/pingback/{upload_id}", json={}).status_code == 200
+    assert asked == [key_of(upload_id)] * reads
+    assert len(kept(store, upload_id)) == 3
+
+
+def test_what_is_unknown_or_a_probe_is_looked_up_at_each_call(store: UploadStore, receiver: ReceiverServer) -> None:
+    probe_id, upload_id = new_probe_id(), new_upload_id()
+    store.create_probe(str(key_of(probe_id)))
+    assert httpx.post(f"{receiver.url}/pingback/{probe_id}", json={}).status_code == 200
+    store.remove_probe(str(key_of(probe_id)))
+    assert httpx.post(f"{receiver.url}/pingback/{probe_id}", json={}).status_code == 404
+    assert httpx.post(f"{receiver.url}/pingback/{upload_id}", json={}).status_code == 404
+    store.create(record(key=str(key_of(upload_id))))
+    assert httpx.post(f"{receiver.url}/pingback/{upload_id}", json={}).status_code == 200
