@@ -250,8 +250,8 @@ def _report(rates: dict[str, dict[str, float]], junk: dict[str, float | str]) ->
         f"connections at once to one process; medians of {ROUNDS} runs of {SECONDS:.0f} s. The bare route writes the "
         "same two files, but does not check whether the upload is known, and does not read the body. The receiver "
         f"remembers the uploads that it has seen: {UPLOADS} of them are called back again and again. In the last row, "
-        "each is called back once; then the check is a third request to S3, and the stand-in, which answers one request "
-        "at a time, limits the rate."
+        "each is called back once: then the check is a third request to S3, and the stand-in, which answers one "
+        "request at a time, limits the rate."
     )
     yield ""
     yield "| store | receiver | bare route | wanted | measured |"

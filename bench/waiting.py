@@ -81,7 +81,7 @@ def main() -> None:
         use_s3(stack.enter_context(moto(folder)), BUCKET)
         old = f"a folder with {options.old_uploads:,} old uploads"
         say(f"storing {options.old_uploads:,} old uploads")
-        with patch("airflow_provider_smartech.uploads.folder._write_local", _write_quickly):
+        with patch("airflow_provider_smartech.uploads.local_folder._sync", lambda folder: None), patch("os.fsync"):
             filled = open_upload_store(f"file://{folder}/old")
             fill(filled, options.old_uploads)
         # As triggerers leave it after they have seen all ping-backs.
@@ -95,11 +95,6 @@ def main() -> None:
             rows += threads.map(lambda case: _row(*case), cases)
         rows += [_row(alone, "a folder", f"file://{folder}/alone-{waiting}", waiting) for waiting in WAITING]
     REPORT.write_text("\n".join(_report(rows)) + "\n", "utf-8")
-
-
-def _write_quickly(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 def _row(kind: str, where: str, store: str, waiting: int) -> dict[str, Any]:
