@@ -8,6 +8,7 @@
     │   ├── SmartechConfigurationError   the connection or [smartech] is wrong; nothing was sent
     │   ├── ContactsRefused              the file or the query's rows cannot be loaded; nothing was sent
     │   │   ├── ContactsWithoutKey       rows without a primary key
+    │   │   ├── ContactsKeyRepeated      rows with the same primary key, where that matters
     │   │   └── ContactsEmpty            no rows
     │   ├── SmartechRefused           *  Smartech refused the upload; nothing was loaded
     │   ├── UploadUnknown                the upload store has no record of the upload
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChainBroken",
     "ContactsEmpty",
+    "ContactsKeyRepeated",
     "ContactsQueryFailed",
     "ContactsRefused",
     "ContactsStorageError",
@@ -126,6 +128,23 @@ class ContactsWithoutKey(ContactsRefused):
         )
         self.primary_key = primary_key
         self.missing = missing
+        self.rows = rows
+
+
+class ContactsKeyRepeated(ContactsRefused):
+    """Rows have the same primary key: ``repeated`` of ``rows`` rows have one that another row has as well.
+
+    ``primary_key`` is the column.
+    """
+
+    def __init__(self, source: str, primary_key: str, repeated: int, rows: int) -> None:
+        super().__init__(
+            source,
+            f"{repeated:,} of {rows:,} rows have the same {primary_key} as another row, so it is not known which of "
+            "them Smartech keeps. Fix the query, or set on_duplicate_key='keep' to upload such rows each time.",
+        )
+        self.primary_key = primary_key
+        self.repeated = repeated
         self.rows = rows
 
 

@@ -51,13 +51,15 @@ def as_timedelta(value: float | timedelta) -> timedelta:
 class HostedFile:
     """A file for Smartech to fetch: its ``plain_url``, and ``make_url``, which returns the URL to send if it is needed.
 
-    ``source`` is its URL for lineage, if that is a different one; ``rows`` is the number of rows, if known.
+    ``source`` is its URL for lineage, if that is a different one; ``rows`` is the number of rows, if known, and
+    ``of_rows`` that of the query that it is a part of, if only what changed is sent.
     """
 
     plain_url: str | SecretUrl
     make_url: Callable[[], str | SecretUrl]
     source: str | None = None
     rows: int | None = None
+    of_rows: int | None = None
 
 
 class SmartechBaseOperator(BaseOperator, ABC):
@@ -157,6 +159,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
         """Push the requestid to XCom, after all uploads are submitted and before the wait."""
         context["ti"].xcom_push(key="requestid", value=uploads[0].requestid)
 
+    def nothing_sent(self, context: Context) -> None:
+        """Do what is to be done if there was nothing to upload, and the task succeeds."""
+
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
         """Return the task's return value. The task has finished: if it waits, all uploads are complete.
 
@@ -195,7 +200,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
         request = self.request(hook, file.plain_url)
         # Before the request is sent: after that, only the upload itself may fail the task.
         lineage.collect(hook, file.source or str(request.path), hook.account, request.listid)
-        return submission.send(request, part, lambda: self.request(hook, file.make_url()), file.rows)
+        return submission.send(request, part, lambda: self.request(hook, file.make_url()), file.rows, file.of_rows)
 
     def _compare_timeouts(self) -> None:
         """Warn if Airflow ends the task before its wait is over."""
@@ -273,6 +278,8 @@ class SmartechBaseOperator(BaseOperator, ABC):
             for other in failures[1:]:
                 log.error("%s", other)
             raise failures[0]
+        if not uploads:
+            self.nothing_sent(context)
         context["ti"].xcom_push(key="summaries", value=summaries)
         announce_updates(context, self, uploads, summaries, undeclared=wait.settings.asset_events)
         return wait.patiently(self._hand_over, uploads, submission, summaries)

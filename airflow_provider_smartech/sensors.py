@@ -50,7 +50,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     """Waits until Smartech's ping-back says that an upload is complete, and returns a summary of it.
 
     Given one text, it returns one summary; given anything else, it waits for all its uploads and returns the list of
-    their summaries.
+    their summaries. An empty list of requestids, as of a sync of which nothing has changed, is complete.
 
     Needs only the requestid, so it can be in any DAG. It fails at once if the upload store does not know the requestid,
     or if the upload was sent without this provider's callback. It also fails if the ping-back says that the upload
@@ -218,7 +218,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
 
     def _find(self, wait: Wait) -> list[Upload]:
         requestids = requestids_of(self.requestid)
-        if not requestids:
+        if requestids is None:
             raise SmartechInvalidParameter(
                 "requestid",
                 "give what SmartechBulkUploadOperator or SqlToSmartechOperator returned, such as upload.output, or a "

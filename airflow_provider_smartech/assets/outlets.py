@@ -32,6 +32,14 @@ def lists_of(outlets: Iterable[object]) -> dict[str, Asset | AssetUriRef]:
     return {Asset(asset.uri).uri: asset for asset in assets if asset.uri.startswith(f"{SCHEME}://")}
 
 
+def without_lists(context: Context, outlets: Iterable[object]) -> list[Any]:
+    """Return a task's outlets that are not Smartech's lists: if nothing was sent, no list was updated."""
+    outlets = list(outlets)
+    by_name = [outlet for uri, outlet in _by_name(context, outlets).items() if uri.startswith(f"{SCHEME}://")]
+    lists = [*lists_of(outlets).values(), *by_name]
+    return [outlet for outlet in outlets if outlet not in lists]
+
+
 def check_outlets(outlets: Iterable[object], updated: Iterable[str | None]) -> None:
     """Check that no outlet is a list that is not updated: Airflow emits its event whenever the task succeeds.
 

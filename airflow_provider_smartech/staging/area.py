@@ -53,12 +53,13 @@ class StagingArea:
         arguments: dict[str, Any],
     ) -> None:
         self.files: list[StagedFile] = []
+        self.columns: Sequence[str] = ()
         self.rows = 0
         self.missing_keys = 0
         self._client = client
         self._bucket = bucket
         self._folder = folder
-        self._columns = columns
+        self._renamed = columns
         self._primary_key = primary_key
         self._rows_per_file = rows_per_file
         self._arguments = {"ContentType": "text/csv; charset=utf-8", **arguments}
@@ -75,15 +76,15 @@ class StagingArea:
 
     def begin(self, names: Sequence[str]) -> int | None:
         """Set the columns, and return the position of the primary key."""
-        unknown = [name for name in self._columns if name not in names]
+        unknown = [name for name in self._renamed if name not in names]
         if unknown:
             raise ContactsRefused(
                 csv_format.QUERY, f"columns renames {unknown[0]!r}, but the query returns {', '.join(names)[:500]}."
             )
-        renamed = [self._columns.get(name, name) for name in names]
-        check_columns(renamed, self._primary_key, csv_format.QUERY)
-        self._header = csv_format.header(renamed)
-        return None if self._primary_key is None else renamed.index(self._primary_key)
+        self.columns = [self._renamed.get(name, name) for name in names]
+        check_columns(self.columns, self._primary_key, csv_format.QUERY)
+        self._header = csv_format.header(self.columns)
+        return None if self._primary_key is None else self.columns.index(self._primary_key)
 
     @property
     def room(self) -> int | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import requires
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,8 +19,12 @@ from airflow_provider_smartech.errors import ContactsEmpty, ContactsWithoutKey, 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from airflow_provider_smartech.changes.comparison import Comparison
+    from airflow_provider_smartech.changes.hashing import Hashes
+    from airflow_provider_smartech.extracts.base import Sink
     from airflow_provider_smartech.staging.area import StagingArea
     from airflow_provider_smartech.uploads.staged_files import StagedFiles
+    from airflow_provider_smartech.uploads.syncs import Changes
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,8 @@ OnEmpty = Literal["skip", "fail", "submit"]
 @dataclass(frozen=True, kw_only=True)
 class StagedQuery:
     """One SELECT, and how its rows are written to files; ``SqlToSmartechOperator`` describes the fields.
+
+    ``variant`` tells it from the same query whose rows are chosen otherwise.
 
     :raises ValueError: a field has an invalid value.
     """
@@ -45,6 +51,7 @@ class StagedQuery:
     on_empty: OnEmpty
     max_rows_per_file: int | None
     upload_args: dict[str, Any] | None
+    variant: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         one_of("on_missing_key", self.on_missing_key, OnMissingKey)
@@ -62,6 +69,7 @@ class StagedQuery:
         """Return a hash that identifies the query and its files."""
         parts: list[Any] = [self.sql, self.conn_id, bucket, prefix, self.columns, self.parameters]
         parts += [self.primary_key, self.on_missing_key, self.on_empty, self.max_rows_per_file]
+        parts += [self.variant] if self.variant else []
         return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:40]
 
     def database(self) -> DbApiHook:
@@ -124,28 +132,57 @@ class StagedQuery:
         :raises ContactsQueryFailed: the database aborted the query while rows were read.
         :raises ContactsStorageError: S3 did not accept the files.
         """
+        self._send(area)
+        self._judge(area.rows, area.missing_keys)
+        if not area.rows:
+            area.add_header_alone()
+        return self._completed(area)
+
+    def stream_changes(
+        self, area: StagingArea, comparison: Comparison, write: Callable[[Hashes, Hashes], None]
+    ) -> StagedFiles:
+        """Write the rows that have changed to files, and return the files.
+
+        :param write: stores the hashes of all rows, block by block.
+        :raises ContactsKeyRepeated: rows have the same primary key, and that is not allowed.
+        :raises SmartechError: as ``stream`` raises.
+        """
+        changes = self.compare(area, comparison, write)
+        return self._completed(area, changes)
+
+    def compare(self, area: StagingArea, comparison: Comparison, write: Callable[[Hashes, Hashes], None]) -> Changes:
+        """Return how many rows have changed; what ``comparison`` passes on is in the area, which is not complete yet.
+
+        :raises SmartechError: as ``stream_changes`` raises.
+        """
+        self._send(comparison)
+        comparison.flush()
+        self._judge(comparison.rows, area.missing_keys)
+        return comparison.finish(write)
+
+    def _send(self, sink: Sink) -> None:
         from airflow_provider_smartech.extracts import send
         from airflow_provider_smartech.extracts.base import Query
+
+        send(self.database(), Query.of(self.sql, self.parameters), sink)
+
+    def _completed(self, area: StagingArea, changes: Changes | None = None) -> StagedFiles:
         from airflow_provider_smartech.uploads.staged_files import StagedFiles
 
-        send(self.database(), Query.of(self.sql, self.parameters), area)
-        self._judge(area)
         area.complete()
-        return StagedFiles(files=tuple(area.files), missing_keys=area.missing_keys)
+        return StagedFiles(files=tuple(area.files), missing_keys=area.missing_keys, changes=changes)
 
-    def _judge(self, area: StagingArea) -> None:
-        rows = area.rows + area.missing_keys
-        if area.missing_keys and self.on_missing_key == "fail":
-            raise ContactsWithoutKey("the query", str(self.primary_key), area.missing_keys, rows)
-        if area.missing_keys:
-            log.warning("%s of %s rows have no %s and are left out.", area.missing_keys, rows, self.primary_key)
-        if area.rows:
-            return
-        if self.on_empty == "fail":
+    def _judge(self, rows: int, missing_keys: int) -> None:
+        if missing_keys and self.on_missing_key == "fail":
+            raise ContactsWithoutKey("the query", str(self.primary_key), missing_keys, rows + missing_keys)
+        if missing_keys:
+            log.warning(
+                "%s of %s rows have no %s and are left out.", missing_keys, rows + missing_keys, self.primary_key
+            )
+        if not rows and self.on_empty == "fail":
             raise ContactsEmpty("the query")
-        if self.on_empty == "skip":
+        if not rows and self.on_empty == "skip":
             raise AirflowSkipException("There are no contacts to upload.")
-        area.add_header_alone()
 
 
 def _provider_of(conn_type: str) -> str:

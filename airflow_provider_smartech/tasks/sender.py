@@ -58,6 +58,7 @@ class Sender:
         parameters: BulkUploadParameters,
         task: TaskTry | None = None,
         rows: int | None = None,
+        of_rows: int | None = None,
     ) -> Upload:
         """Send a new upload.
 
@@ -65,6 +66,7 @@ class Sender:
         :param parameters: what is really sent: the same, perhaps with a signed URL.
         :param task: the task that sends it, if it is one.
         :param rows: the number of rows, if known.
+        :param of_rows: that of the query, if only what changed is sent.
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
         upload_id = new_upload_id()
@@ -78,6 +80,7 @@ class Sender:
             account=self.hook.account.identity,
             account_name=self.hook.account.name,
             rows=rows,
+            of_rows=of_rows,
             fingerprint=file.fingerprint(),
             smartech_conn_id=self.hook.smartech_conn_id,
             tracked=tracked,

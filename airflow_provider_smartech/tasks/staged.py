@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count, takewhile
+from typing import TYPE_CHECKING
 
 from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.errors import SmartechOutcomeUnknown, UploadStoreError
@@ -18,6 +18,9 @@ from airflow_provider_smartech.uploads.staged_files import StagedFile, Staging
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import State, TaskTry, Upload
+
+if TYPE_CHECKING:
+    from airflow_provider_smartech.tasks.changes import TaskChanges
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +63,10 @@ class TaskStagings:
             log.warning("The files that an earlier try staged are gone; running the query again.")
         return all(uploaded)
 
-    def stage(self, query: StagedQuery, bucket: str, prefix: str) -> Staging:
+    def stage(self, query: StagedQuery, bucket: str, prefix: str, changes: TaskChanges | None = None) -> Staging:
         """Stream a query's rows into files; after an error no file is left.
 
+        :param changes: if only what changed is streamed.
         :raises SmartechError: as ``StagedQuery.stream`` raises.
         """
         folder = new_folder(prefix)
@@ -70,7 +74,8 @@ class TaskStagings:
         staging = self.store.staging_begins(began)
         area = query.area(self.urls.client, bucket, folder)
         try:
-            return self.store.staging_completed(staging, query.stream(area))
+            files = changes.stream(query, area, folder) if changes else query.stream(area)
+            return self.store.staging_completed(staging, files)
         except BaseException:
             if area.discard():
                 with suppress(UploadStoreError):
@@ -83,7 +88,7 @@ class TaskStagings:
         :param also_uploaded: whether files whose uploads have ended are removed too.
         """
         left = [staging for staging in self.all() if not staging.removed]
-        uploads = self._uploads() if left else []
+        uploads = self.store.of_all_parts(self.task) if left else []
         for staging in left:
             self.remove(staging, self._taken(staging, uploads, also_uploaded=also_uploaded))
 
@@ -93,7 +98,7 @@ class TaskStagings:
         :param over: whether there is no other try.
         """
         left = [staging for staging in self.all() if not staging.removed]
-        uploads = self._uploads() if left else []
+        uploads = self.store.of_all_parts(self.task) if left else []
         for staging in left:
             if not staging.complete:
                 why = "a try was killed while it wrote them, or they could not be removed"
@@ -125,8 +130,3 @@ class TaskStagings:
         if also_uploaded:
             taken = [one for one in taken if not states[one.key].ended and not one.given_up]
         return {one.record.file for one in taken}
-
-    def _uploads(self) -> list[Upload]:
-        """Return all uploads of the tries of this task so far, of any file."""
-        parts = takewhile(bool, (self.store.of_task(self.task.for_part(part)) for part in count()))
-        return [upload for uploads in parts for upload in uploads]

@@ -84,12 +84,13 @@ class Submission(Sender):
         part: int = 0,
         signed: Callable[[], BulkUploadParameters] | None = None,
         rows: int | None = None,
+        of_rows: int | None = None,
     ) -> Upload:
         """Return the upload: an earlier try's if that is running or complete, else a new one.
 
         ``part`` distinguishes the uploads of one task. ``file`` identifies the upload in later tries. ``signed``, if
         given, returns the parameters that are really sent; it is called only if they are needed. ``rows``, the number
-        of rows if known, is recorded.
+        of rows if known, and ``of_rows``, that of the query of which only what changed is sent, are recorded.
 
         :raises SmartechOutcomeUnknown: the outcome of an earlier try's upload is not known, and ``on_unknown_outcome``
             is ``fail``; or this try got no clear answer.
@@ -98,7 +99,7 @@ class Submission(Sender):
         earlier = self.earlier_upload(file, part)
         if earlier:
             return self._take(earlier)
-        return self.submit(file, signed() if signed else file, self.task.for_part(part), rows)
+        return self.submit(file, signed() if signed else file, self.task.for_part(part), rows, of_rows)
 
     def earlier_upload(self, file: BulkUploadParameters, part: int = 0) -> Upload | None:
         """Return the earlier try's upload that need not be sent again, None if there is none.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_smartech.assets.outlets import COUNTED, total
-from airflow_provider_smartech.errors import TaskKilled, UploadStoreError
-from airflow_provider_smartech.operators import HostedFile
+from airflow_provider_smartech.assets.outlets import COUNTED, total, without_lists
+from airflow_provider_smartech.errors import SmartechConfigurationError, TaskKilled, UploadStoreError
+from airflow_provider_smartech.operators import HostedFile, as_timedelta
 from airflow_provider_smartech.staging.staged_query import OnEmpty, OnMissingKey, StagedQuery, one_of
 from airflow_provider_smartech.transfers.s3_base import S3BaseOperator
 
@@ -23,14 +24,19 @@ if TYPE_CHECKING:
 
     from airflow_provider_smartech.api.parameters import BulkUploadParameters
     from airflow_provider_smartech.operators import Summaries
+    from airflow_provider_smartech.tasks.changes import TaskChanges
     from airflow_provider_smartech.tasks.staged import TaskStagings
     from airflow_provider_smartech.tasks.submission import Submission
-    from airflow_provider_smartech.uploads.staged_files import StagedFile, Staging
+    from airflow_provider_smartech.uploads.staged_files import StagedFile, StagedFiles, Staging
     from airflow_provider_smartech.uploads.upload import Upload
 
 log = logging.getLogger(__name__)
 
 DeleteStaged = Literal["on_success", "always", "never"]
+OnDuplicateKey = Literal["fail", "keep"]
+
+# A template is rendered to a text.
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "none", "")
 
 
 class SqlToSmartechOperator(S3BaseOperator):
@@ -46,6 +52,14 @@ class SqlToSmartechOperator(S3BaseOperator):
     task does not wait or a ping-back has no such numbers. ``requestids`` is also pushed to XCom under that name as soon
     as all files are submitted.
 
+    With ``only_changes``, only the rows are uploaded that are not, with the same values, in the last sync that
+    completed; rows that are gone from the query are counted, and stay in Smartech. For each row, the upload store keeps
+    16 bytes: hashes of its key and its values, encrypted with a key that is derived from the account's API key. A
+    failed sync changes nothing, so its rows are sent again. All rows are sent if the API key, the account, the list,
+    the primary key or the columns have changed, or two runs of a sync were active at once. The returned dict also has
+    ``sent``, ``new``, ``changed``, ``unchanged`` and ``removed``, and ``rows`` counts all rows of the query. If nothing
+    has changed, nothing is sent, ``requestids`` is empty, and no list's asset event is emitted.
+
     The parameters for Smartech and the wait, the retries and the errors are those of
     ``SmartechBulkUploadOperator``.
 
@@ -60,6 +74,16 @@ class SqlToSmartechOperator(S3BaseOperator):
     :param on_missing_key: what to do if rows have it NULL or blank: ``"fail"`` the task, or ``"skip"`` these rows.
     :param on_empty: what to do without rows: ``"skip"`` or ``"fail"`` the task, or ``"submit"`` only the header.
     :param max_rows_per_file: splits the rows into files of this many rows, each with its own requestid.
+    :param only_changes: upload only what has changed since the last sync. It needs ``primary_key``,
+        ``wait_for_completion`` and the extra ``airflow-provider-smartech[changes]``.
+    :param sync_name: what the sync is called in the upload store; by default by its DAG, task and map index.
+    :param on_duplicate_key: what to do if rows have the same primary key: ``"fail"`` the task, or ``"keep"`` all of
+        them; then such rows are sent each time, if their values differ.
+    :param full: send all rows nevertheless; a boolean, or a template such as
+        ``"{{ dag_run.conf.get('full', false) }}"``.
+    :param full_every: send all rows if they were last sent so long ago, in seconds or as a timedelta: somebody may have
+        edited contacts in Smartech's panel.
+    :param dry_run: only count what a sync would do; nothing is sent or kept.
     :param delete_staged: when to remove the staged files, including those of earlier tries: ``"on_success"`` (the
         default if the task waits for completion), ``"always"`` (also when the task has finally failed), or ``"never"``
         (the default otherwise: Smartech still has to fetch them). Files that were replaced before they were submitted
@@ -75,11 +99,12 @@ class SqlToSmartechOperator(S3BaseOperator):
 
     :raises ContactsRefused: the query's columns or values cannot be uploaded.
     :raises ContactsWithoutKey: rows have no primary key, and ``on_missing_key`` is ``fail``.
+    :raises ContactsKeyRepeated: rows have the same primary key, and ``on_duplicate_key`` is ``fail``.
     :raises ContactsEmpty: there are no rows, and ``on_empty`` is ``fail``.
     :raises ContactsQueryFailed: the database aborted the query while rows were read.
     :raises ContactsStorageError: an S3 request for the files failed.
     :raises SmartechConfigurationError: a connection has the wrong type or its provider is missing, its credentials
-        expire too soon, or there is no such bucket.
+        expire too soon, there is no such bucket, or ``only_changes`` misses numpy or xxhash.
     """
 
     template_fields: Sequence[str] = (
@@ -90,6 +115,8 @@ class SqlToSmartechOperator(S3BaseOperator):
         "s3_prefix",
         "columns",
         "primary_key",
+        "sync_name",
+        "full",
         *S3BaseOperator.template_fields,
     )
     template_ext: Sequence[str] = (".sql",)
@@ -108,6 +135,12 @@ class SqlToSmartechOperator(S3BaseOperator):
         on_missing_key: OnMissingKey = "fail",
         on_empty: OnEmpty = "skip",
         max_rows_per_file: int | None = None,
+        only_changes: bool = False,
+        sync_name: str | None = None,
+        on_duplicate_key: OnDuplicateKey = "fail",
+        full: bool | str = False,
+        full_every: float | timedelta | None = None,
+        dry_run: bool = False,
         delete_staged: DeleteStaged | None = None,
         upload_args: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -127,10 +160,18 @@ class SqlToSmartechOperator(S3BaseOperator):
         self.max_rows_per_file = max_rows_per_file
         self.delete_staged = delete_staged or ("on_success" if self.wait_for_completion else "never")
         self.upload_args = upload_args
+        self.only_changes = only_changes
+        self.sync_name = sync_name
+        self.on_duplicate_key = on_duplicate_key
+        self.full = full
+        self.full_every = None if full_every is None else as_timedelta(full_every)
+        # BaseOperator has a method dry_run.
+        self.only_counts = dry_run
         self._streaming = False
         # A wrong choice is an error when the DAG is parsed; texts may still be templates.
         self._query()
         self._check_delete_staged()
+        self._check_only_changes()
         if self.url_mode == "direct" and str((upload_args or {}).get("ServerSideEncryption")).startswith("aws:kms"):
             raise ValueError(
                 "url_mode='direct' must not be used with KMS: S3 serves such objects only to signed requests"
@@ -139,7 +180,7 @@ class SqlToSmartechOperator(S3BaseOperator):
     def execute(self, context: Context) -> Any:
         """Stage and submit the query's rows, or continue where an earlier try ended."""
         with self._tidied(context):
-            return super().execute(context)
+            return self._count(context) if self.only_counts else super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Finish the task after the deferred wait, successful or not."""
@@ -158,12 +199,14 @@ class SqlToSmartechOperator(S3BaseOperator):
         """Return the staged files."""
         urls = self._urls
         staging = self._earlier(submission) or self._stage(submission)
+        changes = staging.complete and staging.complete.changes
         return [
             HostedFile(
                 plain_url=urls.plain_url(staging.bucket, file.key),
                 make_url=partial(urls.fetch_url, staging.bucket, file.key),
                 source=f"s3://{staging.bucket}/{quote(file.key)}",
                 rows=file.rows,
+                of_rows=changes.rows if changes else None,
             )
             for file in staging.files
         ]
@@ -186,9 +229,12 @@ class SqlToSmartechOperator(S3BaseOperator):
         staged = self._staged(submission)
         stagings = staged.all()
         # Not found by the query, which may have changed while the task was deferred.
-        staging = next((one for one in stagings if one.holds(uploads[0])), None)
-        if staging is None:
+        staging = next((one for one in stagings if one.holds(uploads[0])) if uploads else iter(stagings), None)
+        if staging is None or staging.complete is None:
             raise UploadStoreError("The upload store lost the record of this task's staged files; they were submitted.")
+        changes = self._changes(submission)
+        if changes:
+            changes.sync.completed(staging)
         if self.delete_staged != "never":
             for one in stagings:
                 staged.remove(one)
@@ -197,14 +243,11 @@ class SqlToSmartechOperator(S3BaseOperator):
             {"requestid": upload.requestid, **file.model_dump(), **{name: summary[name] for name in COUNTED}}
             for upload, file, summary in zip(uploads, staging.files, counted, strict=True)
         ]
-        return {
-            "requestids": [upload.requestid for upload in uploads],
-            "rows": sum(file.rows for file in staging.files),
-            "bytes": sum(file.bytes for file in staging.files),
-            "missing_keys": staging.complete.missing_keys if staging.complete else 0,
-            **{name: total(files, name) for name in COUNTED},
-            "files": files,
-        }
+        return _result(staging.complete, files)
+
+    def nothing_sent(self, context: Context) -> None:
+        """Keep Airflow from emitting the events of lists, which no upload has updated."""
+        self.outlets = without_lists(context, self.outlets)
 
     def _query(self) -> StagedQuery:
         return StagedQuery(
@@ -218,7 +261,28 @@ class SqlToSmartechOperator(S3BaseOperator):
             on_empty=self.on_empty,
             max_rows_per_file=self.max_rows_per_file,
             upload_args=self.upload_args,
+            variant=[self.sync_name, self.on_duplicate_key, self.full] if self.only_changes else None,
         )
+
+    def _check_only_changes(self) -> None:
+        one_of("on_duplicate_key", self.on_duplicate_key, OnDuplicateKey)
+        if self.only_changes:
+            if self.primary_key is None:
+                raise ValueError("only_changes=True needs primary_key, which tells the rows of two nights apart")
+            if not self.wait_for_completion:
+                raise ValueError(
+                    "only_changes=True needs wait_for_completion=True: the next sync compares with what was loaded"
+                )
+            return
+        given = {
+            "sync_name": self.sync_name,
+            "full": self.full,
+            "full_every": self.full_every,
+            "dry_run": self.only_counts,
+            "on_duplicate_key": self.on_duplicate_key != "fail",
+        }
+        if useless := next((name for name, value in given.items() if value), None):
+            raise ValueError(f"{useless} does nothing without only_changes=True. Set both, or remove it")
 
     def _check_delete_staged(self) -> None:
         one_of("delete_staged", self.delete_staged, DeleteStaged)
@@ -239,6 +303,53 @@ class SqlToSmartechOperator(S3BaseOperator):
             statuses=submission.settings.statuses,
         )
 
+    def _changes(self, submission: Submission) -> TaskChanges | None:
+        """Return what streams only the changed rows, None if all are to be streamed."""
+        if not self.only_changes:
+            return None
+        try:
+            from airflow_provider_smartech.tasks.changes import TaskChanges
+            from airflow_provider_smartech.tasks.sync import TaskSync
+        except ModuleNotFoundError as error:
+            raise SmartechConfigurationError(
+                f"only_changes=True needs {error.name}. Install airflow-provider-smartech[changes] on the workers."
+            ) from error
+        task = submission.task
+        default = f"{task.dag_id}.{task.task_id}" + (f"[{task.map_index}]" if task.map_index >= 0 else "")
+        sync = TaskSync(
+            store=submission.store,
+            statuses=submission.settings.statuses,
+            max_rejected=self.max_rejected,
+            task=task,
+            name=self.sync_name or default,
+            account=submission.hook.account,
+            listid=self._example(submission).listid,
+            primary_key=str(self.primary_key),
+            full=_is_true(self.full),
+            full_every=self.full_every,
+            keeps_nothing=self.only_counts,
+        )
+        return TaskChanges(sync=sync, on_duplicate_key=self.on_duplicate_key)
+
+    def _example(self, submission: Submission) -> BulkUploadParameters:
+        """Return the request for some file; this checks its parameters."""
+        return self.request(submission.hook, "https://bucket.example/contacts.csv")
+
+    def _count(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_smartech.staging.area import new_folder
+        from airflow_provider_smartech.uploads.staged_files import StagedFiles
+
+        submission = self._submission(context, self._wait())
+        self._check_before(submission)
+        query, changes = self._query(), self._changes(submission)
+        if changes is None:
+            raise ValueError("dry_run=True needs only_changes=True")
+        area = query.area(self._urls.client, self.s3_bucket, new_folder(self.s3_prefix))
+        counted = changes.count(query, area)
+        self.announce([], context)
+        self.nothing_sent(context)
+        return _result(StagedFiles(files=(), missing_keys=area.missing_keys, changes=counted), [])
+
     def _earlier(self, submission: Submission) -> Staging | None:
         """Return what an earlier try staged for this query, if the task can continue with it."""
         staged, fingerprint = self._staged(submission), self._query().fingerprint(self.s3_bucket, self.s3_prefix)
@@ -249,25 +360,31 @@ class SqlToSmartechOperator(S3BaseOperator):
 
         if staging is None or not staged.goes_on_with(staging, submission, request):
             return None
+        changes = self._changes(submission)
+        if changes and not changes.sync.goes_on_with(staging):
+            return None
         log.info("Continuing with the %s file(s) that an earlier try staged.", len(staging.files))
         return staging
 
     def _stage(self, submission: Submission) -> Staging:
-        # Everything that can be checked is checked before the query runs.
-        self.request(submission.hook, "https://bucket.example/contacts.csv")
-        self._urls.check(self.s3_bucket, self.s3_prefix)
-        submission.check()
+        self._check_before(submission)
         submission.check_earlier()
-        self._query().database()
-        self._urls.check_bucket(self.s3_bucket)
-        submission.hook.check_api_key()
-        staged = self._staged(submission)
+        staged, changes = self._staged(submission), self._changes(submission)
         staged.remove_superseded(also_uploaded=self.delete_staged != "never")
         self._streaming = True
         try:
-            return staged.stage(self._query(), self.s3_bucket, self.s3_prefix)
+            return staged.stage(self._query(), self.s3_bucket, self.s3_prefix, changes)
         finally:
             self._streaming = False
+
+    def _check_before(self, submission: Submission) -> None:
+        """Check everything that can be checked before the query runs."""
+        self._example(submission)
+        self._urls.check(self.s3_bucket, self.s3_prefix)
+        submission.check()
+        self._query().database()
+        self._urls.check_bucket(self.s3_bucket)
+        submission.hook.check_api_key()
 
     @contextmanager
     def _tidied(self, context: Context) -> Iterator[None]:
@@ -287,3 +404,31 @@ class SqlToSmartechOperator(S3BaseOperator):
             except Exception as failure:  # noqa: BLE001 - it must not replace the error that ended the task
                 log.warning("It is not known whether staged files are left in S3. %s", failure)
             raise
+
+
+def _result(staged: StagedFiles, files: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the task returns.
+
+    :param files: what is said of each file that was sent.
+    """
+    sent = sum(file.rows for file in staged.files)
+    return {
+        "requestids": [file["requestid"] for file in files],
+        "rows": sent,
+        "bytes": sum(file.bytes for file in staged.files),
+        "missing_keys": staged.missing_keys,
+        **({"sent": sent, **staged.changes.model_dump()} if staged.changes else {}),
+        **{name: total(files, name) for name in COUNTED},
+        "files": list(files),
+    }
+
+
+def _is_true(value: bool | str) -> bool:
+    """Return what ``full`` says.
+
+    :raises SmartechConfigurationError: it is rendered to another text.
+    """
+    text = str(value).strip().lower()
+    if text not in (*YES, *NO):
+        raise SmartechConfigurationError(f"full must be true or false, or a template of one; got {value!r}.")
+    return text in YES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_smartech.uploads.syncs import Changes
 from airflow_provider_smartech.uploads.upload import Document, TaskTry, Upload
 
 
@@ -18,10 +19,14 @@ class StagedFile(BaseModel):
 
 
 class StagedFiles(Document):
-    """The complete files of a staging; ``missing_keys`` rows without a primary key were left out."""
+    """The complete files of a staging; ``missing_keys`` rows without a primary key were left out.
+
+    ``changes`` is set if they have only what changed.
+    """
 
     files: tuple[StagedFile, ...]
     missing_keys: int = 0
+    changes: Changes | None = None
 
 
 class Staging(Document):
@@ -45,8 +50,8 @@ class Staging(Document):
         return f"s3://{self.bucket}/{self.folder}/"
 
     def holds(self, upload: Upload) -> bool:
-        """Whether an upload's file is in this folder: the last part of the folder's name is unique."""
-        return f"/{self.folder.rpartition('/')[2]}/" in upload.record.path
+        """Whether an upload's file is in this folder."""
+        return is_in(self.folder, upload)
 
     @property
     def files(self) -> tuple[StagedFile, ...]:
@@ -56,3 +61,8 @@ class Staging(Document):
     def serves(self, task: TaskTry, fingerprint: str) -> bool:
         """Whether a try can use these files instead of the database: it is a retry of the same query."""
         return self.complete is not None and self.fingerprint == fingerprint and task.is_of_round(self.task)
+
+
+def is_in(folder: str, upload: Upload) -> bool:
+    """Whether an upload's file is in this folder of staged files: the last part of the folder's name is unique."""
+    return f"/{folder.rpartition('/')[2]}/" in upload.record.path

@@ -11,6 +11,7 @@
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
     arrivals/<time>_<key>_<id>                       tells waiters which uploads have a new ping-back
+    syncs/<sync>/…                                   what syncs of only what changed have sent; see ``syncs``
     probes/probe-<key>/record.json                   the doctor expects a ping-back from itself
                       /pingback-<time>-<id>.json     and this is it; the doctor removes both
 
@@ -30,6 +31,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import count, takewhile
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -37,6 +39,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
+from airflow_provider_smartech.uploads.syncs import SyncStore, stamp
 from airflow_provider_smartech.uploads.upload import (
     KEY,
     PROBE,
@@ -80,6 +83,7 @@ class UploadStore:
     """
 
     def __init__(self, folder: Folder) -> None:
+        self.syncs = SyncStore(folder)
         self._files = folder
         self._trusted_until = 0.0
 
@@ -107,7 +111,7 @@ class UploadStore:
         """Store a ping-back, then notify the waiters; nobody waits for a probe's."""
         self._add(key, "pingback", pingback)
         if not key.startswith(PROBE):
-            self._mark(f"arrivals/{_stamp(datetime.now(UTC))}_{key}_{secrets.token_hex(4)}")
+            self._mark(f"arrivals/{stamp(datetime.now(UTC))}_{key}_{secrets.token_hex(4)}")
 
     def create_probe(self, key: str) -> None:
         """Store that a probe with this key is about to be sent, so that the receiver knows it."""
@@ -196,13 +200,18 @@ class UploadStore:
         uploads = self._recorded(f"tasks/{task.instance()}")
         return sorted(uploads, key=lambda upload: _task_of(upload).order(), reverse=True)
 
+    def of_all_parts(self, task: TaskTry) -> list[Upload]:
+        """Return what all tries of this task instance recorded, of any of its files."""
+        parts = takewhile(bool, (self.of_task(task.for_part(part)) for part in count()))
+        return [upload for uploads in parts for upload in uploads]
+
     def keys_of_task(self, instance: str) -> list[str]:
         """Return the keys that all tries of a task instance recorded; ``instance`` is ``TaskTry.instance()``."""
         return list(filter(KEY.fullmatch, self._files.names(f"tasks/{instance}")))
 
     def staging_begins(self, staging: Staging) -> Staging:
         """Store that a task is about to stage files."""
-        named = staging.model_copy(update={"name": f"{_stamp(staging.at)}-{secrets.token_hex(4)}"})
+        named = staging.model_copy(update={"name": f"{stamp(staging.at)}-{secrets.token_hex(4)}"})
         self._write(f"stagings/{staging.task.instance()}/{named.name}-begun.json", named)
         return named
 
@@ -263,9 +272,10 @@ class UploadStore:
         Files that the store did not write stay. Staged files that may be left in S3 are logged: after the purge, the
         store has no record of them.
         """
-        old = [name for name, written in self._own_names() if written < _stamp(before)]
+        old = [name for name, written in self._own_names() if written < stamp(before)]
         self._name_left_stagings(old)
         self._files.remove(old)
+        self.syncs.purge(before)
         return sum(name.startswith("uploads/") and name.endswith("/record.json") for name in old)
 
     def _name_left_stagings(self, old: list[str]) -> None:
@@ -328,7 +338,7 @@ class UploadStore:
         self._files.write(name, b"{}")
 
     def _add(self, key: str, kind: str, document: Document) -> None:
-        self._write(f"{_folder(key)}/{kind}-{_stamp(document.at)}-{secrets.token_hex(4)}.json", document)
+        self._write(f"{_folder(key)}/{kind}-{stamp(document.at)}-{secrets.token_hex(4)}.json", document)
 
     def _write(self, name: str, document: BaseModel) -> None:
         self._files.write(name, document.model_dump_json().encode())
@@ -351,7 +361,3 @@ def _folder(key: str) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-
-def _stamp(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S.%f}"

@@ -138,7 +138,8 @@ class Record(Document):
     """What is known before the request is sent.
 
     ``path`` is without its query; ``fingerprint`` identifies the file and the list; ``tracked``: this provider's
-    callback was sent; ``rows`` is the number of rows in the file, if the task has counted them. ``account`` identifies
+    callback was sent; ``rows`` is the number of rows in the file, if the task has counted them, ``of_rows`` that of
+    the query, if only those were sent that have changed. ``account`` identifies
     the Smartech account, ``account_name`` is its name in the connection.
     """
 
@@ -149,6 +150,7 @@ class Record(Document):
     account: str = ""
     account_name: str | None = None
     rows: int | None = None
+    of_rows: int | None = None
     fingerprint: str = ""
     smartech_conn_id: str
     tracked: bool

@@ -26,6 +26,7 @@ from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Record, key_of, new_probe_id, new_upload_id
 from tests.support.payloads import bodies
+from tests.support.records import record
 from tests.support.servers import ReceiverServer, eventually, eventually_on_loop
 
 
@@ -393,7 +394,12 @@ def test_the_record_of_an_upload_is_read_for_the_first_call_and_again_when_that_
     monkeypatch.setattr("airflow_provider_smartech.receiver.app.KNOWN_SECONDS", seconds)
     asked: list[str] = []
     has = store.has
-    monkeypatch.setattr(store, "has", lambda key: asked.append(key) or has(key))
+
+    def counted(key: str) -> bool:
+        asked.append(key)
+        return has(key)
+
+    monkeypatch.setattr(store, "has", counted)
     with ReceiverServer(store) as server:
         for _ in range(3):
             assert httpx.post(f"{server.url}/pingback/{upload_id}", json={}).status_code == 200

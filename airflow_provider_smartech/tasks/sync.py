@@ -1,0 +1,317 @@
+"""A sync that uploads only what changed: what one try of a task compares with, and what it leaves for the next sync.
+
+The rule: a row is left out only if Smartech surely has it as it is. It surely has what the base says, unless another
+run has sent something else since, or may still. Such runs are found by what they recorded before they sent anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow_provider_smartech.api.account import Account
+from airflow_provider_smartech.changes.hashing import Hashes, SyncSecret
+from airflow_provider_smartech.changes.known_rows import KnownRows
+from airflow_provider_smartech.changes.snapshot import SnapshotLost, Snapshots
+from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging, is_in
+from airflow_provider_smartech.uploads.statuses import Statuses
+from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.syncs import Subject, SyncRun, SyncState, new_name
+from airflow_provider_smartech.uploads.upload import State, TaskTry, Upload
+
+log = logging.getLogger(__name__)
+
+# After that, Smartech no longer loads a file: a signed link is valid for so long at most.
+OVER_AFTER = timedelta(days=7)
+# How often the base is read anew because another run has just replaced it.
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What a try compares with: the ``base``, without the rows that runs in ``doubted`` may have made wrong."""
+
+    state: SyncState
+    subject: Subject
+    base: SyncRun | None
+    doubted: tuple[SyncRun, ...] = ()
+    settled: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    sends_all: bool
+
+
+@dataclass(kw_only=True)
+class TaskSync:
+    """One sync, as one try of a task sees it.
+
+    :param name: its name, the same each night.
+    :param listid: the list that it uploads to.
+    :param full: whether all rows are sent; so they are if that is ``full_every`` ago.
+    :param keeps_nothing: for a dry run: nothing is written.
+    """
+
+    store: UploadStore
+    statuses: Statuses
+    max_rejected: float | None
+    task: TaskTry
+    name: str
+    account: Account
+    listid: int | None
+    primary_key: str
+    full: bool
+    full_every: timedelta | None
+    keeps_nothing: bool
+    _plan: _Plan | None = field(default=None, init=False)
+    _parts: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.secret = SyncSecret(self.account.api_key, self.name)
+        self._snapshot = new_name()
+        self._snapshots = Snapshots(self.store.syncs, self.name, self.secret)
+
+    # --- before the rows are read ------------------------------------------------------------------------------------
+
+    def compare_with(self, columns: Sequence[str], folder: Path) -> tuple[KnownRows, bool]:
+        """Return what Smartech has of the query's rows, and whether all rows are to be sent nevertheless.
+
+        :param folder: an empty folder of this worker for the hashes.
+        """
+        subject = self._subject(columns)
+        for _ in range(ATTEMPTS):
+            plan = self._planned(subject)
+            try:
+                blocks = self._snapshots.read(plan.base.snapshot, plan.base.parts) if plan.base else ()
+                known = KnownRows(folder, blocks)
+                break
+            except SnapshotLost as loss:
+                why = loss
+                if self.store.syncs.state(self.name).token == plan.state.token:
+                    plan, known = self._from_scratch(plan, why), KnownRows(folder)
+                    break
+        else:
+            plan, known = self._from_scratch(plan, why), KnownRows(folder)
+        for run in plan.doubted:
+            try:
+                for keys, lines in self._snapshots.read(run.snapshot, run.parts):
+                    known.doubt(keys, lines)
+            except SnapshotLost as loss:
+                self._say_all(f"an earlier run of it may be loaded, and its record is lost: {loss}")
+                plan = replace(plan, sends_all=True)
+        self._plan = plan
+        return known, plan.sends_all
+
+    def _from_scratch(self, plan: _Plan, why: SnapshotLost) -> _Plan:
+        self._say_all(f"its last run cannot be compared with: {why}")
+        return replace(plan, base=None, sends_all=True)
+
+    def _subject(self, columns: Sequence[str]) -> Subject:
+        return Subject(
+            account=self.account.identity,
+            listid=self.listid,
+            primary_key=self.primary_key,
+            columns=tuple(columns),
+            secret=self.secret.check,
+        )
+
+    def _planned(self, subject: Subject) -> _Plan:
+        state = self._caught_up(self.store.syncs.state(self.name))
+        base, reasons = self._base(state, subject)
+        settled, pending, doubted = [*state.damaged], list[str](), list[SyncRun]()
+        for run in state.unsettled():
+            uploads = self._uploads(run)
+            names = [one.name for one in state.of_folder(run.folder)]
+            (settled if self._is_over(run, uploads) else pending).extend(names)
+            if base is None or self._surely_not_loaded(run, uploads):
+                continue
+            if run.subject != subject:
+                reasons.append("a run with another key, account, list or header may be loaded")
+            elif self._is_complete(run, uploads) and run.name not in base.pending:
+                reasons.append("another run of it completed at the same time")
+            else:
+                doubted.append(run)
+        for name in state.bases:
+            if name in state.runs:
+                names = [one.name for one in state.of_folder(state.runs[name].folder)]
+                is_over = self._has_none_open(self._uploads(state.runs[name]))
+                (settled if is_over else pending).extend(names)
+        for reason in dict.fromkeys(reasons):
+            self._say_all(reason)
+        return _Plan(
+            state=state,
+            subject=subject,
+            base=base,
+            doubted=tuple(doubted),
+            settled=tuple(settled),
+            pending=tuple(pending),
+            sends_all=bool(reasons) or base is None or self._is_due(base),
+        )
+
+    def _base(self, state: SyncState, subject: Subject) -> tuple[SyncRun | None, list[str]]:
+        """Return the run to compare with, and why all rows must be sent."""
+        if not state.bases:
+            return None, ["no earlier one is in the upload store: this is the first, or the last has expired"]
+        if len(state.bases) > 1:
+            return None, ["two runs of it completed at the same time"]
+        if state.base is None:
+            return None, ["the record of its last run cannot be read"]
+        if differences := state.base.subject.differences(subject):
+            return None, [f"{' and '.join(differences)} changed since its last run"]
+        return state.base, ["the record of a run cannot be read"] if state.damaged else []
+
+    def _is_due(self, base: SyncRun) -> bool:
+        if self.full:
+            log.info("Sync %s: all rows are sent, because full is set.", self.name)
+            return True
+        if self.full_every is not None and datetime.now(UTC) - base.full_at >= self.full_every:
+            log.info("Sync %s: all rows are sent; the last time was %s.", self.name, base.full_at)
+            return True
+        return False
+
+    def _say_all(self, why: str) -> None:
+        log.warning("Sync %s: all rows are sent, because %s.", self.name, why)
+
+    # --- what became of the runs -------------------------------------------------------------------------------------
+
+    def _caught_up(self, state: SyncState) -> SyncState:
+        """Make a run the base that completed, if its task died before it could do so."""
+        complete = [run for run in state.unsettled() if self._would_be_base(run, state)]
+        if len(complete) != 1:
+            return state
+        [run] = complete
+        log.info("Sync %s: the run of %s completed after its task had ended; it is the new base.", self.name, run.at)
+        if self.keeps_nothing:
+            return replace(state, bases=[run.name], generation=run.generation)
+        state = self.store.syncs.make_base(run)
+        return self._caught_up(state) if state.base and state.base.name == run.name else state
+
+    def _would_be_base(self, run: SyncRun, state: SyncState) -> bool:
+        return run.base == state.token and self._is_complete(run, self._uploads(run))
+
+    def _uploads(self, run: SyncRun) -> list[Upload]:
+        return [upload for upload in self.store.of_all_parts(run.task) if is_in(run.folder, upload)]
+
+    def _state(self, upload: Upload) -> State:
+        return upload.progress(self.statuses, self.max_rejected).state
+
+    def _is_complete(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
+        """Whether all files of a run were loaded."""
+        loaded = {upload.record.file for upload in uploads if self._state(upload) is State.COMPLETED}
+        return len(loaded) == run.files
+
+    def _surely_not_loaded(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
+        """Whether Smartech has nothing of a run, and got all of it. Where uploads are not known, they may be purged."""
+        files = {upload.record.file for upload in uploads}
+        return len(files) == run.files and all(self._state(upload) is State.NOT_ACCEPTED for upload in uploads)
+
+    def _is_over(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
+        """Whether nothing of a run will be loaded from now on."""
+        if datetime.now(UTC) - run.at > OVER_AFTER:
+            return True
+        # Its try sends no file twice; another try records a run of its own first.
+        ended = {
+            upload.record.file
+            for upload in uploads
+            if self._state(upload).ended
+            and any(
+                task and task.is_not_before(run.task)
+                for task in (upload.record.task, *(handover.task for handover in upload.handovers))
+            )
+        }
+        return len(ended) == run.files and self._has_none_open(uploads)
+
+    def _has_none_open(self, uploads: Sequence[Upload]) -> bool:
+        """Whether each upload has ended, was not accepted, or is too old to be loaded."""
+        states = [self._state(one) for one in uploads if datetime.now(UTC) - one.record.at <= OVER_AFTER]
+        return all(state.ended or state is State.NOT_ACCEPTED for state in states)
+
+    # --- after the rows were read ------------------------------------------------------------------------------------
+
+    def keep(self, keys: Hashes, lines: Hashes) -> None:
+        """Store the next hashes, for the next sync to compare with."""
+        self._snapshots.write(self._snapshot, self._parts, keys, lines)
+        self._parts += 1
+
+    @property
+    def has_all_settled(self) -> bool:
+        """Whether the base says all that is to be said, if the query's rows are its rows."""
+        plan = self._plan
+        return plan is not None and plan.base is not None and not plan.sends_all and len(plan.state.runs) == 1
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether hashes were stored."""
+        return self._parts > 0
+
+    def discard(self) -> None:
+        """Remove the hashes that were stored, because nothing of it is sent."""
+        if self.has_kept:
+            self.store.syncs.remove_snapshot(self.name, self._snapshot)
+
+    def begin_sending(self, folder: str, staged: StagedFiles) -> None:
+        """Record, before anything is sent, what is about to be sent."""
+        plan, changes = self._plan, staged.changes
+        if plan is None or changes is None:
+            raise RuntimeError("begin_sending needs a comparison")
+        self.store.syncs.add_run(
+            SyncRun(
+                sync=self.name,
+                task=self.task,
+                folder=folder,
+                files=len(staged.files),
+                base=plan.state.token,
+                generation=plan.state.generation + 1,
+                full_at=datetime.now(UTC) if plan.base is None or plan.sends_all else plan.base.full_at,
+                subject=plan.subject,
+                snapshot=self._snapshot,
+                rows=changes.rows,
+                parts=self._parts,
+                changes=changes,
+                settled=plan.settled,
+                pending=plan.pending,
+            )
+        )
+
+    def goes_on_with(self, staging: Staging) -> bool:
+        """Whether this try can send the files of an earlier one, which it records then."""
+        state = self.store.syncs.state(self.name)
+        runs = state.of_folder(staging.folder)
+        if not runs or not staging.files:
+            return False
+        run, base = runs[-1], state.base
+        is_same = run.subject == self._subject(run.subject.columns)
+        if is_same and base and base.folder == staging.folder:
+            return True
+        is_settled = base is not None and any(one.name in base.settled for one in runs)
+        is_outdated = run.base != state.token and self._surely_not_sent(run)
+        if not is_same or is_settled or is_outdated:
+            log.warning("Sync %s: its files of an earlier try are outdated; running the query again.", self.name)
+            return False
+        self.store.syncs.add_run(run.model_copy(update={"task": self.task, "at": datetime.now(UTC)}))
+        return True
+
+    def _surely_not_sent(self, run: SyncRun) -> bool:
+        return all(self._state(upload) is State.NOT_ACCEPTED for upload in self._uploads(run))
+
+    def completed(self, staging: Staging) -> None:
+        """Make the run with these files the base of the next sync, because all of them are loaded."""
+        folder, state = staging.folder, self.store.syncs.state(self.name)
+        if state.base and state.base.folder == folder:
+            self.store.syncs.remove_settled(self.name, state.base)
+            return
+        runs = state.of_folder(folder)
+        if not runs and not staging.files:
+            # Nothing has changed, so the base stays.
+            return
+        if runs and runs[-1].base == state.token:
+            state = self.store.syncs.make_base(runs[-1])
+            if state.base and state.base.name == runs[-1].name:
+                self.store.syncs.remove_settled(self.name, state.base)
+                return
+        log.warning(
+            "Sync %s: another run of it completed at the same time, so it is not known what Smartech has now. The next "
+            "run sends all rows. Let only one run of a sync be active at a time (max_active_runs=1).",
+            self.name,
+        )
