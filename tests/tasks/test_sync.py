@@ -25,7 +25,7 @@ from airflow_provider_smartech.transfers import SqlToSmartechOperator
 from airflow_provider_smartech.uploads.store import UploadStore
 from tests.support.submissions import connect, submitted
 from tests.support.tasks import FakeTaskInstance, context, rebuilt, run, run_trigger
-from tests.support.transfers import from_sql, keys, loaded
+from tests.support.transfers import from_sql, keys
 
 pytestmark = pytest.mark.usefixtures("receiver", "warehouse")
 
