@@ -23,14 +23,20 @@ STEPS = 25
 REPORT = Path(__file__).parents[2] / "bench" / "histories.md"
 
 
-def run(histories: int, number: int, *, steps: int = STEPS, shrink: bool = True) -> Counter[str]:
+def run(
+    histories: int, number: int, *, of_syncs: bool = False, steps: int = STEPS, shrink: bool = True
+) -> Counter[str]:
     """Run so many histories from a seed, and return what was seen in them.
 
+    :param of_syncs: histories of syncs that upload only what changed.
     :raises AssertionError: a promise was broken; its notes are the history as a script.
     """
     # Here, because they import Airflow, which reads its home once.
     from tests.histories.machine import History
+    from tests.histories.syncs import SyncHistory
     from tests.histories.world import World
+
+    machine = SyncHistory if of_syncs else History
 
     checks = settings(
         # Of several, Hypothesis makes most by repeating parts of another one.
@@ -42,16 +48,16 @@ def run(histories: int, number: int, *, steps: int = STEPS, shrink: bool = True)
         phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
     )
     seeds = random.Random(number)
-    with World() as History.world:
-        while History.seen["history"] < histories:
+    with World() as machine.world:
+        while machine.seen["history"] < histories:
             try:
-                run_state_machine_as_test(seed(seeds.randrange(2**31))(History), settings=checks)
+                run_state_machine_as_test(seed(seeds.randrange(2**31))(machine), settings=checks)
             except FlakyStrategyDefinition:
                 # Threads of the real parts took another turn when the same steps were tried again; no promise broke.
-                History.seen["history begun anew"] += 1
-                if History.seen["history begun anew"] > 1 + histories // 100:
+                machine.seen["history begun anew"] += 1
+                if machine.seen["history begun anew"] > 1 + histories // 100:
                     raise
-    return History.seen
+    return machine.seen
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

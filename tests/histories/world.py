@@ -33,7 +33,9 @@ from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store
 from airflow_provider_smartech.errors import UploadUnknown
 from airflow_provider_smartech.hooks import SmartechHook
+from airflow_provider_smartech.redaction import without_queries
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.sandbox.loader import Load, load
 from airflow_provider_smartech.sandbox.state import State as SandboxState
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.upload import State, Upload, key_of
@@ -123,7 +125,11 @@ class World:
         self._settings = Settings.load()
         folder = Path(enter(tempfile.TemporaryDirectory(prefix="smartech-histories-")))
         self.contacts = {version: [f"{version}-{n}@contacts.example" for n in range(ROWS)] for version in VERSIONS}
-        self._fill_warehouse(folder / "warehouse.db")
+        self._warehouse = folder / "warehouse.db"
+        self._fill_warehouse(self._warehouse)
+        # What Smartech takes while ``holds`` is set, it loads only when ``held`` is called, by the path of the file.
+        self.holds, self.held = False, dict[str, Callable[[], object]]()
+        enter(patch("airflow_provider_smartech.sandbox.server.load", self._load))
         self.hosted = enter(HostedByToken(self.contacts)).url
         self.keys = [f"4p1k3y-of-account-{n}" for n in range(len(IDCS))]
         self.sandboxes = [
@@ -174,6 +180,7 @@ class World:
             old.close()
             sandbox.forget()
         self._taken: dict[tuple[int, str], Taken] = {}
+        self.held.clear()
         self.connect(0)
 
     def connect(self, account: int) -> None:
@@ -195,6 +202,17 @@ class World:
                     self._taken[key] = Taken(account, row["requestid"], row["path"], name, rows, whole)
                 found.append(self._taken[key])
         return found
+
+    def rewrite(self, contacts: dict[str, str]) -> None:
+        """Give the warehouse's table ``contacts`` these rows: addresses and names."""
+        with sqlite3.connect(self._warehouse) as connection:
+            connection.execute("DELETE FROM contacts")
+            connection.executemany("INSERT INTO contacts VALUES (?, ?)", contacts.items())
+        connection.close()
+
+    def is_known(self, key: str) -> bool:
+        """Whether the store knows an upload."""
+        return self.store.has(key)
 
     def ids(self) -> list[str]:
         """Return the secret parts of all upload ids."""
@@ -256,6 +274,12 @@ class World:
     def state(self, upload: Upload, max_rejected: float | None = None) -> State:
         """Return what an upload is, as the page shows it."""
         return upload.progress(self._settings.statuses, max_rejected).state
+
+    def _load(self, state: SandboxState, path: str, *given: Any) -> Load:
+        if not self.holds:
+            return load(state, path, *given)
+        self.held[without_queries(path)] = partial(load, state, path, *given)
+        return Load()
 
     def _new_requestid(self, account: int) -> str:
         return f"{next(self._numbers[account]):032x}"
@@ -340,6 +364,7 @@ class World:
             for version, emails in self.contacts.items():
                 connection.execute(f"CREATE TABLE {version} (email TEXT)")
                 connection.executemany(f"INSERT INTO {version} VALUES (?)", [(email,) for email in emails])
+            connection.execute("CREATE TABLE contacts (email TEXT, name TEXT)")
         connection.close()
         os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(path)})
 

@@ -1,0 +1,316 @@
+"""Histories of syncs that upload only what changed: several nights, also at once, and what may happen to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import xxhash
+from hypothesis import assume
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from airflow_provider_smartech.sandbox import Fault
+from airflow_provider_smartech.sandbox.loader import LoadError
+from airflow_provider_smartech.tasks.submission import task_try
+from airflow_provider_smartech.transfers import SqlToSmartechOperator
+from airflow_provider_smartech.uploads.upload import TaskTry
+from tests.histories import promises
+from tests.histories.machine import answers, any_of, minutes, troubles
+from tests.histories.pingbacks import KINDS, message
+from tests.histories.world import BUCKET, Taken, Trouble, Try, World
+from tests.support.tasks import FakeTaskInstance, context
+
+NAMES = [f"contact-{number}@contacts.example" for number in range(5)]
+VALUES = ["first", "second", "third"]
+# Most steps are about the last night.
+WHICH = any_of([-1, -1, -1, -2])
+
+
+@dataclass
+class Night:
+    """A DAG run and its task."""
+
+    number: int
+    max_tries: int
+    try_number: int = 1
+    state: str = "ready"
+    deferred: Any = None
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    run_started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def ti(self) -> FakeTaskInstance:
+        return FakeTaskInstance(
+            run_id=f"night-{self.number}",
+            try_number=self.try_number,
+            max_tries=self.max_tries,
+            run_started=self.run_started,
+            xcoms=self.xcoms,
+        )
+
+    def task_try(self) -> TaskTry:
+        return task_try(context(self.ti()))
+
+
+@dataclass
+class Staged:
+    """What a try has streamed, and from where on others have loaded something else of it."""
+
+    contacts: dict[str, str]
+    account: int
+    overwritten: set[str] = field(default_factory=set)
+
+
+class SyncHistory(RuleBasedStateMachine):
+    """A nightly sync of a few contacts."""
+
+    world: ClassVar[World]
+    seen: ClassVar[Counter[str]] = Counter()
+
+    @initialize(
+        on_unknown_outcome=st.sampled_from(["resubmit", "fail"]),
+        max_rejected=st.sampled_from([None, 0]),
+        delete_staged=st.sampled_from(["on_success", "always", "never"]),
+        max_rows_per_file=st.sampled_from([None, None, 2]),
+        deferrable=st.booleans(),
+        retries=st.integers(0, 2),
+        number=st.integers(0, 2**20),
+    )
+    def begin(self, number: int, retries: int, **choices: Any) -> None:
+        """Choose what the DAG looks like."""
+        assume(number)
+        self.seen["history"] += 1
+        self.world.begin()
+        self.retries, self.choices = retries, choices
+        self.contacts = dict.fromkeys(NAMES[:3], VALUES[0])
+        self.world.rewrite(self.contacts)
+        self.account = 0
+        self.nights = [Night(1, retries)]
+        self.staged: dict[str, Staged] = {}
+        self.texts: list[str] = []
+        self.lost: list[Taken] = []
+
+    # --- the nights --------------------------------------------------------------------------------------------------
+
+    def edit(self, who: str, value: str | None) -> None:
+        """A contact of the warehouse is added, changed or removed."""
+        self.contacts.pop(who, None)
+        if value:
+            self.contacts[who] = value
+        self.world.rewrite(self.contacts)
+
+    @rule(who=any_of(NAMES), value=any_of([*VALUES, *VALUES, None]))
+    def troubled_night(self, who: str, value: str | None) -> None:
+        """Another DAG run is about to begin, whatever became of the one before."""
+        self.edit(who, value)
+        self.next_night()
+
+    def next_night(self) -> None:
+        """Another DAG run begins."""
+        self.nights.append(Night(self.nights[-1].number + 1, self.retries))
+
+    @rule(edits=st.lists(st.tuples(any_of(NAMES), any_of([*VALUES, *VALUES, None])), max_size=2))
+    def calm_night(self, edits: list[tuple[str, str | None]]) -> None:
+        """A night in which nothing goes wrong, whatever is left of those before."""
+        for who, value in edits:
+            self.edit(who, value)
+        self.next_night()
+        night = self.nights[-1]
+        self._start(night, Fault.PINGBACK_FIRST, None, timedelta())
+        if night.state == "deferred":
+            self._resume(night, None, timedelta(), by_airflow=False)
+
+    @rule(which=WHICH, answer=answers, trouble=troubles, skew=minutes, holds=any_of([False, False, True]))
+    @precondition(lambda self: any(night.state == "ready" for night in self.nights[-2:]))
+    def start_a_try(
+        self, which: int, answer: Fault | None, trouble: Trouble | None, skew: timedelta, holds: bool
+    ) -> None:
+        """A try of a night's task runs; what it sends is loaded at once, or later."""
+        night = self._night(which, "ready")
+        if holds and (answer is Fault.PINGBACK_FIRST or (trouble and trouble.what == "pingback")):
+            # Smartech does not say that it has loaded what it has not.
+            answer = trouble = None
+        self.world.holds = holds
+        self._start(night, answer, trouble, skew)
+        self.world.holds = False
+
+    def _start(self, night: Night, answer: Fault | None, trouble: Trouble | None, skew: timedelta) -> None:
+        faults = frozenset({answer} if answer else ())
+        night.xcoms = {}
+        before = self._loaded()
+        done = self.world.run(self._task(), night.ti(), faults=faults, trouble=trouble, skew=skew)
+        self._ended(night, done, before)
+
+    @rule(which=WHICH, trouble=troubles, skew=minutes, by_airflow=st.booleans())
+    @precondition(lambda self: any(night.state == "deferred" for night in self.nights[-2:]))
+    def resume(self, which: int, trouble: Trouble | None, skew: timedelta, by_airflow: bool) -> None:
+        """The trigger of a night's task fires."""
+        self._resume(self._night(which, "deferred"), trouble, skew, by_airflow=by_airflow)
+
+    def _resume(self, night: Night, trouble: Trouble | None, skew: timedelta, *, by_airflow: bool) -> None:
+        before = self._loaded()
+        done = self.world.resume(
+            self._task(), night.ti(), night.deferred, by_airflow=by_airflow, trouble=trouble, skew=skew
+        )
+        self._ended(night, done, before)
+
+    @rule(which=WHICH, run_is_over=st.booleans())
+    def clear(self, which: int, run_is_over: bool) -> None:
+        """Somebody clears a night's task."""
+        night = self.nights[max(which, -len(self.nights))]
+        if night.state == "ready":
+            return
+        if run_is_over and night.state != "deferred":
+            night.run_started = datetime.now(UTC)
+        night.max_tries = night.try_number + self.retries
+        night.try_number += 1
+        night.state, night.deferred = "ready", None
+
+    @rule(change=any_of([*["nothing"] * 5, "another account", "purge", "reset"]), to=st.integers(0, 2))
+    def change(self, change: str, to: int) -> None:
+        """Somebody changes what is around the sync."""
+        match change:
+            case "another account":
+                self.account = to
+                self.world.connect(to)
+            case "purge":
+                self.texts.append(self.world.purge())
+            case "reset":
+                self.world.store.syncs.forget("dag.upload")
+
+    # --- Smartech ----------------------------------------------------------------------------------------------------
+
+    @rule(number=st.sampled_from([0, 0, 0, 1, 2, 5]), kind=any_of([*["completed"] * 12, *KINDS]), skew=minutes)
+    @precondition(lambda self: self.world.taken())
+    def ping_back(self, number: int, kind: str, skew: timedelta) -> None:
+        """Smartech calls back; it has loaded by then what it will load."""
+        sent = self.world.taken()
+        taken = sent[-1 - number % len(sent)]
+        says = KINDS[kind].says
+        if kind == "of another upload" or KINDS[kind].rejected:
+            # A requestid that is not known may be anybody's; and rejected rows would have to be missing.
+            return
+        if says == "good" and not self._load(taken):
+            return
+        if says == "bad":
+            self.world.held.pop(taken.path, None)
+        rows = self.world.store.read(taken.key).record.rows if self.world.is_known(taken.key) else 1
+        self.world.ping(taken, *message(kind, taken.requestid, rows or 1, self.world.keys[taken.account]), skew)
+
+    @rule(number=st.integers(0, 5))
+    @precondition(lambda self: self.world.held and len(self.nights) > 1)
+    def load_late(self, number: int) -> None:
+        """Smartech loads a file long after it took it, perhaps after newer ones."""
+        paths = list(self.world.held)
+        path = paths[number % len(paths)]
+        self._load(next(taken for taken in self.world.taken() if taken.path == path))
+        self.seen["loaded late"] += 1
+
+    def _load(self, taken: Taken) -> bool:
+        """Load what was held, and return whether Smartech has it; a file may be gone by then."""
+        load = self.world.held.pop(taken.path, None)
+        if load is None:
+            return taken not in self.lost
+        before = self._loaded()
+        try:
+            load()
+        except LoadError:
+            self.lost.append(taken)
+            return False
+        self._overwrites(before, taken.path.rsplit("/", 2)[-2])
+        return True
+
+    # --- the model ---------------------------------------------------------------------------------------------------
+
+    def _night(self, which: int, state: str) -> Night:
+        nights = [night for night in self.nights[-2:] if night.state == state]
+        return nights[max(which, -len(nights))]
+
+    def _task(self) -> SqlToSmartechOperator:
+        return SqlToSmartechOperator(
+            task_id="upload",
+            sql="SELECT email AS EMAIL, name AS NAME FROM contacts ORDER BY 1",
+            conn_id="warehouse",
+            s3_bucket=BUCKET,
+            s3_prefix=self.world.prefix,
+            primary_key="EMAIL",
+            listid=33,
+            only_changes=True,
+            wait_for_completion=True,
+            timeout=3600 if self.choices["deferrable"] else 0,
+            **self.choices,
+        )
+
+    def _loaded(self) -> list[dict[str, str]]:
+        return [
+            {contact["EMAIL"]: contact["NAME"] for contact in sandbox.state.contacts()}
+            for sandbox in self.world.sandboxes
+        ]
+
+    def _overwrites(self, before: list[dict[str, str]], folder: str) -> None:
+        """Learn what was loaded in this step: others' rows of these contacts are no longer what Smartech has."""
+        for account, (old, new) in enumerate(zip(before, self._loaded(), strict=True)):
+            changed = {name for name, value in new.items() if old.get(name) != value}
+            for other, staged in self.staged.items():
+                if other != folder and staged.account == account:
+                    staged.overwritten |= changed
+
+    def _ended(self, night: Night, done: Try, before: list[dict[str, str]]) -> None:
+        """Learn what came of a try, or of a part of it."""
+        self.world.taken()
+        folders = [staging.folder.rpartition("/")[2] for staging in self.world.store.stagings(night.task_try())]
+        for folder in folders:
+            self.staged.setdefault(folder, Staged(dict(self.contacts), self.account))
+        self._overwrites(before, folders[0] if folders else "")
+        promises.ends_as_it_should(done)
+        self.texts += [done.log, repr(night.xcoms), repr(done.value), *done.texts]
+        self.seen[f"sync {done.end}"] += 1
+        if done.end == "failed":
+            again = night.try_number <= night.max_tries
+            night.state = "ready" if again else "red"
+            night.try_number += again
+        else:
+            night.state = done.end
+        night.deferred = done.trigger
+        if done.end == "green":
+            self._is_in_smartech(done.value, folders)
+
+    def _is_in_smartech(self, result: dict[str, Any], folders: list[str]) -> None:
+        """A sync that completes leaves in Smartech exactly the query's rows, as a full upload would."""
+        folder = result["files"][0]["key"].rsplit("/", 2)[-2] if result["files"] else folders[0]
+        staged = self.staged[folder]
+        loaded = self._loaded()[staged.account]
+        wrong = {
+            name: (value, loaded.get(name))
+            for name, value in staged.contacts.items()
+            if loaded.get(name) != value and name not in staged.overwritten
+        }
+        assert not wrong, f"green, and Smartech has others of these (wanted, found): {wrong}"
+        assert result["rows"] == len(staged.contacts)
+        assert result["sent"] == sum(file["rows"] for file in result["files"])
+        self.seen["sync that left rows out"] += result["sent"] < result["rows"]
+        self.seen["sync that sent nothing"] += not result["sent"]
+
+    @invariant()
+    def leaks_nothing(self) -> None:
+        """No contact, and no hash of one that everybody can make, is in anything that was written."""
+        if not hasattr(self, "texts"):
+            return
+        files = self.world.files.contents()
+        everything = "\n".join([*self.texts, *(f"{name}\n{content!r}" for name, content in files.items())])
+        self.texts.clear()
+        secrets = [*self.world.keys, *self.world.ids(), "X-Amz-Signature=", *NAMES]
+        found = [secret for secret in secrets if secret in everything]
+        assert not found, f"{found} is in what was written"
+        content = b"".join(files.values())
+        hashes = [digest for name in NAMES for digest in _plain_hashes(name.encode())]
+        assert not any(digest in content or digest.hex().encode() in content for digest in hashes)
+
+
+def _plain_hashes(text: bytes) -> list[bytes]:
+    whole = [hashlib.new(name, text).digest() for name in ("md5", "sha1", "sha256", "blake2b", "blake2s")]
+    fast = xxhash.xxh3_64_digest(text)
+    return [*(digest[:8] for digest in whole), fast, fast[::-1]]
