@@ -54,7 +54,7 @@ def main() -> None:
         postgres = stack.enter_context(PostgresServer())
         s3 = stack.enter_context(moto(folder))
         smartech, _ = stack.enter_context(answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", ANSWER))
-        environment = {**os.environ, **_environment(folder, postgres, s3, smartech)}
+        environment = {**os.environ, **environment_of(folder, postgres, s3, smartech)}
         os.environ["BENCH_S3"] = s3
         s3_client().create_bucket(Bucket=BUCKET)
         for rows in (10, *options.rows):
@@ -69,20 +69,25 @@ def main() -> None:
                     result = _measure(pipeline, f"contacts_{rows}", environment)
                     measured[pipeline, rows].append(result)
                     say(f"{pipeline:18} {rows:>9,} rows: {result['seconds']:6.2f} s, {result['peak_mb']:6.0f} MB")
-                    _empty_bucket()
+                    empty_bucket()
     report.write(measured, options.rows, _machine())
 
 
 def _measure(pipeline: str, table: str, environment: dict[str, str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.pipelines", pipeline, table]
+    return run_measured([sys.executable, "-m", "bench.pipelines", pipeline, table], environment)
+
+
+def run_measured(command: list[str], environment: dict[str, str]) -> dict[str, float]:
+    """Run a command that prints its measurements as JSON in the last line, and return them."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{pipeline} failed:\n{done.stderr[-3000:]}")
+        raise SystemExit(f"{' '.join(command[2:])} failed:\n{done.stderr[-3000:]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def _environment(folder: Path, postgres: PostgresServer, s3: str, smartech: str) -> dict[str, str]:
+def environment_of(folder: Path, postgres: PostgresServer, s3: str, smartech: str) -> dict[str, str]:
+    """Return the settings and connections for the process of a pipeline."""
     aws = {"conn_type": "aws", "login": "test", "password": "test", "extra": {"endpoint_url": s3}}
     aws["extra"]["region_name"] = "us-east-1"  # type: ignore[index]
     return {
@@ -111,7 +116,8 @@ def _write_file(postgres: PostgresServer, folder: Path, table: str) -> None:
         connection.close()
 
 
-def _empty_bucket() -> None:
+def empty_bucket() -> None:
+    """Remove all objects."""
     client = s3_client()
     for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=entry["Key"])

@@ -19,7 +19,7 @@ from airflow_provider_smartech.uploads.syncs import Changes
 OnDuplicateKey = Literal["fail", "keep"]
 
 # How many rows are compared at a time, if their lines are not very long.
-BATCH_ROWS = 8192
+BATCH_ROWS = 1 << 15
 BATCH_BYTES = 4 << 20
 
 

@@ -8,8 +8,8 @@ does not hold.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -38,16 +38,15 @@ class SyncSecret:
         material = HKDF(algorithm=SHA256(), length=56, salt=None, info=info).derive(api_key.encode())
         self.check = material[48:].hex()
         self._cipher = AESGCM(material[:32])
-        self._key_hash = _seeded(material[32:40])
-        self._line_hash = _seeded(material[40:48])
+        self._seed_of_keys, self._seed_of_lines = (int.from_bytes(material[n : n + 8]) for n in (32, 40))
 
     def of_keys(self, keys: Sequence[bytes]) -> Hashes:
         """Return the hashes of primary keys."""
-        return _array(map(self._key_hash, keys))
+        return _hashed(keys, self._seed_of_keys)
 
     def of_lines(self, lines: Sequence[bytes]) -> Hashes:
         """Return the hashes of lines."""
-        return _array(map(self._line_hash, lines))
+        return _hashed(lines, self._seed_of_lines)
 
     def sealed(self, content: bytes, name: str) -> bytes:
         """Return the content encrypted, so that it can only be opened under this name."""
@@ -62,9 +61,5 @@ class SyncSecret:
         return self._cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], name.encode())
 
 
-def _seeded(seed: bytes) -> Callable[[bytes], bytes]:
-    return partial(xxhash.xxh3_64_digest, seed=int.from_bytes(seed))
-
-
-def _array(digests: map[bytes]) -> Hashes:
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+def _hashed(texts: Sequence[bytes], seed: int) -> Hashes:
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, texts, repeat(seed)), np.uint64, len(texts))

@@ -55,5 +55,9 @@ class KnownRows:
     def _places(self, keys: Hashes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         if not self.rows:
             return np.zeros(len(keys), np.intp), np.zeros(len(keys), np.bool_)
-        places = np.minimum(np.searchsorted(self._keys, keys), self.rows - 1)
+        # In their order, because places side by side are in the processor's cache.
+        order = np.argsort(keys)
+        places = np.empty(len(keys), np.intp)
+        places[order] = np.searchsorted(self._keys, keys[order])
+        places = np.minimum(places, self.rows - 1)
         return places, self._keys[places] == keys
