@@ -6,4 +6,4 @@ RUN install --directory --owner=airflow --group=0 /data /opt/airflow/home /opt/s
 USER airflow
 COPY --chown=airflow:0 . /opt/smartech
 # Airflow is pinned, so that its version does not change.
-RUN pip install --no-cache-dir "apache-airflow==${AIRFLOW_VERSION}" /opt/smartech "moto[server]==5.2.5"
+RUN pip install --no-cache-dir "apache-airflow==${AIRFLOW_VERSION}" "/opt/smartech[changes]" "moto[server]==5.2.5"

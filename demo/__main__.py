@@ -20,14 +20,17 @@ from moto.server import ThreadedMotoServer
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from tests.support.airflow_api import DemoError
-from tests.support.contacts import write_contacts, write_warehouse
+from tests.support.contacts import agreed_contacts, change_warehouse, write_contacts, write_warehouse
 from tests.support.file_server import FileServer
 from tests.support.standalone_airflow import Airflow
 
 HOSTED_CSV, HOSTED_LIST, CONTACTS = "smartech_hosted_csv", 33, 12_000
 WAREHOUSE_SYNC, WAREHOUSE_LIST, WAREHOUSE = "smartech_warehouse_sync", 34, 120_000
+CHANGED, NEW, REMOVED = 1_000, 300, 200
+LATE_SECONDS = 8
 BUCKET = "my-company-staging"
 AWS_KEYS = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo-secret", "region_name": "us-east-1"}
+COUNTS = ("rows", "sent", "new", "changed", "unchanged", "removed")
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 
 _began = time.monotonic()
@@ -66,12 +69,13 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     files = stack.enter_context(FileServer(folder))
     say(f"serving {CONTACTS:,} contacts at {files.url}/contacts.csv")
     warehouse = folder / "warehouse.db"
-    loadable = write_warehouse(warehouse, WAREHOUSE)
-    say(f"made a SQLite warehouse with {WAREHOUSE:,} contacts; {loadable:,} agreed and have an address")
+    write_warehouse(warehouse, WAREHOUSE)
+    agreed = len(agreed_contacts(warehouse))
+    say(f"made a SQLite warehouse with {WAREHOUSE:,} contacts; {agreed:,} agreed and have an address")
     s3 = _start_s3(stack)
     say(f"stand-in for S3: {s3}")
     # Late, so that the wait is visible.
-    sandbox = stack.enter_context(SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=8))
+    sandbox = stack.enter_context(SandboxServer(faults={Fault.PINGBACK_LATE}, late_seconds=LATE_SECONDS))
     say(f"Smartech sandbox: {sandbox.url}/")
     # The nightly DAG must run when it is triggered, not for last night.
     settings = {**_connections(sandbox, warehouse, s3), "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
@@ -80,7 +84,7 @@ def _run(stack: ExitStack, folder: Path, keep: bool) -> None:
     say(f"starting airflow standalone at {airflow.url} (the first start takes up to a minute)")
     airflow.start((HOSTED_CSV, WAREHOUSE_SYNC), say)
     _show_hosted_csv(airflow, sandbox, f"{files.url}/contacts.csv")
-    _show_warehouse_sync(airflow, sandbox, loadable)
+    _show_two_nights(airflow, sandbox, warehouse)
     if keep:
         user, password = airflow.login()
         say(f"still running: Airflow {airflow.url} (user {user}, password {password}), sandbox {sandbox.url}/")
@@ -125,16 +129,63 @@ def _show_hosted_csv(airflow: Airflow, sandbox: SandboxServer, path: str) -> Non
     _print_contacts(sandbox, HOSTED_LIST, CONTACTS)
 
 
-def _show_warehouse_sync(airflow: Airflow, sandbox: SandboxServer, loadable: int) -> None:
+def _show_two_nights(airflow: Airflow, sandbox: SandboxServer, warehouse: Path) -> None:
+    before = agreed_contacts(warehouse)
+    first = _show_warehouse_sync(airflow, sandbox, before)
+    all_new = {"rows": len(before), "sent": len(before), "new": len(before), "changed": 0, "unchanged": 0, "removed": 0}
+    _check_counts(first, all_new)
+    change_warehouse(warehouse, changed=CHANGED, new=NEW, removed=REMOVED)
+    say(f"the next day: {CHANGED:,} contacts of the warehouse changed, {NEW:,} are new, {REMOVED:,} no longer agree")
+    # Contacts are never deleted from Smartech.
+    second = _show_warehouse_sync(airflow, sandbox, before | agreed_contacts(warehouse))
+    unchanged = len(before) - CHANGED - REMOVED
+    expected = {"rows": unchanged + CHANGED + NEW, "sent": CHANGED + NEW}
+    _check_counts(second, expected | {"new": NEW, "changed": CHANGED, "unchanged": unchanged, "removed": REMOVED})
+    print(f"{'':12}{'first night':>14}{'second night':>14}")
+    for name in (*COUNTS, "bytes", "seconds"):
+        print(f"{name:12}{first[name]:14,}{second[name]:14,}")
+    print(f"            ({LATE_SECONDS} of the seconds are the sandbox's: its ping-backs are late)")
+    print(flush=True)
+
+
+def _show_warehouse_sync(
+    airflow: Airflow, sandbox: SandboxServer, expected: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    """Run the sync, and return what its task returned, with its duration."""
+    loaded = _rows_loaded(sandbox)
     run_id = _follow(airflow, WAREHOUSE_SYNC, {})
     summary = airflow.xcom(WAREHOUSE_SYNC, run_id, "sync")
     print()
     print(f"requestids  {', '.join(summary['requestids'])}")
     print("state       completed (DAG run: success)")
     _print_tasks(airflow, WAREHOUSE_SYNC, run_id)
-    print(f"streamed    {summary['rows']:,} rows, {summary['bytes'] / 1e6:.1f} MB in {len(summary['files'])} files")
+    print(f"sent        {summary['sent']:,} of {summary['rows']:,} rows, {summary['bytes'] / 1e6:.1f} MB")
     print(f"left out    {summary['missing_keys']:,} rows without an address")
-    _print_contacts(sandbox, WAREHOUSE_LIST, loadable)
+    _print_contacts(sandbox, WAREHOUSE_LIST, len(expected))
+    loaded = _rows_loaded(sandbox) - loaded
+    if loaded != summary["sent"]:
+        raise DemoError(f"the sandbox loaded {loaded:,} rows, but the task sent {summary['sent']:,}")
+    _check_contacts(sandbox, expected)
+    [task] = airflow.tasks(WAREHOUSE_SYNC, run_id)
+    return {**summary, "seconds": round(task["duration"], 1)}
+
+
+def _rows_loaded(sandbox: SandboxServer) -> int:
+    return sum(upload["accepted"] for upload in sandbox.state.uploads())
+
+
+def _check_counts(summary: dict[str, Any], expected: dict[str, int]) -> None:
+    found = {name: summary[name] for name in COUNTS}
+    if found != expected:
+        raise DemoError(f"the sync counted {found}, but it should be {expected}")
+
+
+def _check_contacts(sandbox: SandboxServer, expected: dict[str, dict[str, str]]) -> None:
+    """Check that the sandbox has these contacts with these attributes; it may have more, from another list."""
+    found = {contact["EMAIL"]: contact for contact in sandbox.state.contacts(limit=sandbox.state.count())}
+    wrong = sum(1 for key, contact in expected.items() if not contact.items() <= found.get(key, {}).items())
+    if wrong:
+        raise DemoError(f"{wrong:,} contacts in the sandbox are not as in the warehouse")
 
 
 def _follow(airflow: Airflow, dag_id: str, conf: dict[str, Any]) -> str:

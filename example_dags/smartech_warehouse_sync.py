@@ -1,4 +1,10 @@
-"""Streams contacts from the warehouse to Smartech every night, and is green when Smartech has loaded them."""
+"""Streams contacts from the warehouse to Smartech every night, and is green when Smartech has loaded them.
+
+Only the contacts that are new or have changed since the last night are sent. Now and then all of them are sent, because
+somebody may have edited contacts in Smartech's panel; to do so at once, trigger the DAG with ``{"full": true}``.
+
+The workers need the extra ``airflow-provider-smartech[changes]``.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +52,9 @@ with DAG(
         primary_key="EMAIL",
         on_missing_key="skip",
         max_rows_per_file=50_000,
+        only_changes=True,
+        full="{{ dag_run.conf.get('full', false) }}",
+        full_every=timedelta(days=7),
         listid=34,
         wait_for_completion=True,
         deferrable=True,

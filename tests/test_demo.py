@@ -68,16 +68,28 @@ def test_the_demo_shows_the_whole_path_can_be_looked_at_and_leaves_nothing_behin
         output = said(process, "still running")
         assert re.search(r"^requestid   [0-9a-f]{32}$", output, re.MULTILINE)
         assert re.search(r"^requestids  [0-9a-f]{32}, [0-9a-f]{32}, [0-9a-f]{32}$", output, re.MULTILINE)
-        assert re.search(r"^streamed    112,848 rows, [\d.]+ MB in 3 files$", output, re.MULTILINE)
-        assert output.count("state       completed (DAG run: success)") == 2
+        assert re.search(r"^requestids  [0-9a-f]{32}$", output, re.MULTILINE)
+        assert output.count("state       completed (DAG run: success)") == 3
         for words in (
             "wait: deferred",
             "sync: deferred",
             "12,000 on list 33",
+            "sent        112,848 of 112,848 rows",
             "112,848 on list 34",
             "left out    1,152 rows",
+            "sent        1,300 of 112,948 rows, 0.1 MB",
+            "113,148 on list 34",
         ):
             assert words in output
+        table = dict(re.findall(r"^(\w+) +([\d,]+ +[\d,]+)$", output, re.MULTILINE))
+        assert {name: numbers.split() for name, numbers in table.items() if name != "bytes"} == {
+            "rows": ["112,848", "112,948"],
+            "sent": ["112,848", "1,300"],
+            "new": ["112,848", "300"],
+            "changed": ["0", "1,000"],
+            "unchanged": ["0", "111,648"],
+            "removed": ["0", "200"],
+        }
         parts = re.search(r"Airflow (\S+) \(user (\w+), password (\w+)\), sandbox (\S+)", output)
         assert parts
         airflow, user, password, sandbox = parts.groups()

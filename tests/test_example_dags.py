@@ -14,6 +14,8 @@ def test_the_example_dags_can_be_imported() -> None:
     assert output(dags) == "smartech_hosted_csv {'upload'}"
     dag = "from example_dags.smartech_warehouse_sync import sync; print(sync.dag.dag_id, sync.dag.catchup, sync.sql)"
     assert output(dag) == "smartech_warehouse_sync False smartech_warehouse_sync.sql"
+    task = "from example_dags.smartech_warehouse_sync import sync; print(sync.only_changes, sync.full, sync.full_every)"
+    assert output(task) == "True {{ dag_run.conf.get('full', false) }} 7 days, 0:00:00"
     dag = "from example_dags.smartech_doctor import dag; print(dag.dag_id, dag.task_ids)"
     assert output(dag) == "smartech_doctor ['doctor']"
 

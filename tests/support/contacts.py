@@ -28,8 +28,8 @@ def write_contacts(path: Path, count: int) -> None:
         writer.writerows(_contacts(count))
 
 
-def write_warehouse(path: Path, count: int) -> int:
-    """Write a SQLite database with a table of this many contacts; return how many agreed and have an address.
+def write_warehouse(path: Path, count: int) -> None:
+    """Write a SQLite database with a table of this many contacts, the same ones each time.
 
     Every 20th has not agreed, and of every 99th there is no address.
     """
@@ -40,7 +40,24 @@ def write_warehouse(path: Path, count: int) -> int:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(f"CREATE TABLE contacts ({', '.join(COLUMNS).lower()}, agreed)")
         database.executemany("INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    return sum(1 for email, *_, agreed in rows if agreed and email)
+
+
+def change_warehouse(path: Path, *, changed: int, new: int, removed: int) -> None:
+    """Change so many of the contacts that agreed and have an address; those that are removed no longer agree."""
+    some = "rowid IN (SELECT rowid FROM contacts WHERE agreed AND email IS NOT NULL ORDER BY rowid"
+    added = [(f"new{number}@example.com", *rest, 1) for number, (_, *rest) in enumerate(_contacts(new))]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"UPDATE contacts SET points = points + 1 WHERE {some} LIMIT ?)", (changed,))
+        database.execute(f"UPDATE contacts SET agreed = 0 WHERE {some} DESC LIMIT ?)", (removed,))
+        database.executemany("INSERT INTO contacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", added)
+
+
+def agreed_contacts(path: Path) -> dict[str, dict[str, str]]:
+    """Return the contacts of a warehouse that agreed and have an address, as Smartech has them, by the address."""
+    columns = [column for column in COLUMNS if column != "NOTE"]
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute(f"SELECT {', '.join(columns)} FROM contacts WHERE agreed AND email IS NOT NULL")
+        return {row[0]: dict(zip(columns, map(str, row), strict=True)) for row in rows}
 
 
 def _contacts(count: int) -> Iterator[tuple[str | int, ...]]:
