@@ -132,7 +132,7 @@ class ContactsWithoutKey(ContactsRefused):
 
 
 class ContactsKeyRepeated(ContactsRefused):
-    """Rows have the same primary key: ``repeated`` of ``rows`` rows have one that another row has as well.
+    """Rows have the same primary key: ``repeated`` of ``rows`` rows have one that a row before them had.
 
     ``primary_key`` is the column.
     """
@@ -140,8 +140,8 @@ class ContactsKeyRepeated(ContactsRefused):
     def __init__(self, source: str, primary_key: str, repeated: int, rows: int) -> None:
         super().__init__(
             source,
-            f"{repeated:,} of {rows:,} rows have the same {primary_key} as another row, so it is not known which of "
-            "them Smartech keeps. Fix the query, or set on_duplicate_key='keep' to upload such rows each time.",
+            f"{repeated:,} of {rows:,} rows repeat the {primary_key} of another row, so it is not known which of them "
+            "Smartech keeps. Fix the query, or set on_duplicate_key='keep' to upload such rows each time.",
         )
         self.primary_key = primary_key
         self.repeated = repeated

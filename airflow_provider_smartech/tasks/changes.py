@@ -58,8 +58,12 @@ class TaskChanges:
         with tempfile.TemporaryDirectory(prefix="smartech-") as scratch:
             comparison = self._comparison(area, Path(scratch), sends=False)
             changes = query.compare(area, comparison, lambda keys, lines: None)
-        self._tell(changes, 0)
+        self._tell(changes, self.would_send(changes), "would be sent")
         return changes
+
+    def would_send(self, changes: Changes) -> int:
+        """Return how many rows a sync sends after a comparison."""
+        return changes.rows if self.sync.sends_all else changes.new + changes.changed
 
     def _comparison(self, area: StagingArea, scratch: Path, *, sends: bool) -> Comparison:
         return Comparison(
@@ -71,11 +75,13 @@ class TaskChanges:
             sends=sends,
         )
 
-    def _tell(self, changes: Changes | None, sent: int) -> None:
+    def _tell(self, changes: Changes | None, sent: int, words: str = "are sent") -> None:
         if changes:
             log.info(
-                "Sync %s: %s of %s rows are sent. New: %s, changed: %s, unchanged: %s; gone from the query: %s.",
+                "Sync %s: %s of %s rows %s. New: %s, changed: %s, unchanged: %s; gone from the query: %s.",
                 self.sync.name,
-                *(f"{number:,}" for number in (sent, changes.rows, changes.new, changes.changed)),
-                *(f"{number:,}" for number in (changes.unchanged, changes.removed)),
+                f"{sent:,}",
+                f"{changes.rows:,}",
+                words,
+                *(f"{number:,}" for number in (changes.new, changes.changed, changes.unchanged, changes.removed)),
             )

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # After that, Smartech no longer loads a file: a signed link is valid for so long at most.
 OVER_AFTER = timedelta(days=7)
+# A nightly run does not start at the same second each night: so much of ``full_every`` may be missing, at most an hour.
+EARLY_SHARE, MOST_EARLY = 0.1, timedelta(hours=1)
 # How often the base is read anew because another run has just replaced it.
 ATTEMPTS = 5
 
@@ -69,6 +71,7 @@ class TaskSync:
 
     def __post_init__(self) -> None:
         self.secret = SyncSecret(self.account.api_key, self.name)
+        self._began = datetime.now(UTC)
         self._snapshot = new_name()
         self._snapshots = Snapshots(self.store.syncs, self.name, self.secret)
 
@@ -165,10 +168,13 @@ class TaskSync:
         if self.full:
             log.info("Sync %s: all rows are sent, because full is set.", self.name)
             return True
-        if self.full_every is not None and datetime.now(UTC) - base.full_at >= self.full_every:
-            log.info("Sync %s: all rows are sent; the last time was %s.", self.name, base.full_at)
-            return True
-        return False
+        if self.full_every is None:
+            return False
+        early = min(self.full_every * EARLY_SHARE, MOST_EARLY)
+        if self._began - base.full_at < self.full_every - early:
+            return False
+        log.info("Sync %s: all rows are sent; the last time was %s.", self.name, base.full_at)
+        return True
 
     def _say_all(self, why: str) -> None:
         log.warning("Sync %s: all rows are sent, because %s.", self.name, why)
@@ -241,6 +247,11 @@ class TaskSync:
         return plan is not None and plan.base is not None and not plan.sends_all and len(plan.state.runs) == 1
 
     @property
+    def sends_all(self) -> bool:
+        """Whether all rows are sent, changed or not."""
+        return self._plan is not None and self._plan.sends_all
+
+    @property
     def has_kept(self) -> bool:
         """Whether hashes were stored."""
         return self._parts > 0
@@ -263,7 +274,7 @@ class TaskSync:
                 files=len(staged.files),
                 base=plan.state.token,
                 generation=plan.state.generation + 1,
-                full_at=datetime.now(UTC) if plan.base is None or plan.sends_all else plan.base.full_at,
+                full_at=self._began if plan.base is None or plan.sends_all else plan.base.full_at,
                 subject=plan.subject,
                 snapshot=self._snapshot,
                 rows=changes.rows,

@@ -78,12 +78,12 @@ class SqlToSmartechOperator(S3BaseOperator):
         ``wait_for_completion`` and the extra ``airflow-provider-smartech[changes]``.
     :param sync_name: what the sync is called in the upload store; by default by its DAG, task and map index.
     :param on_duplicate_key: what to do if rows have the same primary key: ``"fail"`` the task, or ``"keep"`` all of
-        them; then such rows are sent each time, if their values differ.
+        them; then such rows may be sent each time.
     :param full: send all rows nevertheless; a boolean, or a template such as
         ``"{{ dag_run.conf.get('full', false) }}"``.
     :param full_every: send all rows if they were last sent so long ago, in seconds or as a timedelta: somebody may have
         edited contacts in Smartech's panel.
-    :param dry_run: only count what a sync would do; nothing is sent or kept.
+    :param dry_run: only count what a sync would do; nothing is sent or kept, and ``sent`` is what would be sent.
     :param delete_staged: when to remove the staged files, including those of earlier tries: ``"on_success"`` (the
         default if the task waits for completion), ``"always"`` (also when the task has finally failed), or ``"never"``
         (the default otherwise: Smartech still has to fetch them). Files that were replaced before they were submitted
@@ -348,7 +348,8 @@ class SqlToSmartechOperator(S3BaseOperator):
         counted = changes.count(query, area)
         self.announce([], context)
         self.nothing_sent(context)
-        return _result(StagedFiles(files=(), missing_keys=area.missing_keys, changes=counted), [])
+        staged = StagedFiles(files=(), missing_keys=area.missing_keys, changes=counted)
+        return {**_result(staged, []), "sent": changes.would_send(counted)}
 
     def _earlier(self, submission: Submission) -> Staging | None:
         """Return what an earlier try staged for this query, if the task can continue with it."""
