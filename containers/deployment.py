@@ -88,7 +88,8 @@ class Deployment(AirflowApi):
     def down(self) -> None:
         """Remove the containers, but not the volumes."""
         with step("stopping the services"):
-            self.compose("down")
+            # Celery's workers wait for more than a minute before they end, although they are idle.
+            self.compose("down", "--timeout", "20")
 
     def wait_until_up(self) -> None:
         """Wait until every service is healthy, and Airflow says that it is.
@@ -153,8 +154,8 @@ class Deployment(AirflowApi):
         override = {
             service.name: {
                 **({"environment": dict(settings)} if "AIRFLOW_HOME" in service.environment else {}),
-                # A check that takes longer must not fail on a machine that has much else to do.
-                **({"healthcheck": {"timeout": "3m"}} if service.check else {}),
+                # Noticed soon; and a check that takes longer must not fail on a machine that has much else to do.
+                **({"healthcheck": {"interval": "10s", "timeout": "3m"}} if service.check else {}),
             }
             for service in services
         }
