@@ -117,10 +117,10 @@ class Standing(StrEnum):
 
 STANDINGS: dict[str, str] = {
     Standing.READY: "The next run sends what has changed since the base.",
-    Standing.OPEN_RUNS: "So it does, and what runs may have sent without completing.",
-    Standing.NO_BASE: "The next run sends all rows: none has completed, or a reset.",
-    Standing.TWO_BASES: "The next run sends all rows: two completed at once.",
-    Standing.UNREADABLE: "The next run sends all rows: a record is damaged.",
+    Standing.OPEN_RUNS: "The next run also sends again what open runs have sent.",
+    Standing.NO_BASE: "No run has completed, or a reset: the next sends all rows.",
+    Standing.TWO_BASES: "Two runs completed at once: the next run sends all rows.",
+    Standing.UNREADABLE: "A record is damaged: the next run sends all rows.",
 }
 """What each of them means; short enough for a line of a command's help."""
 

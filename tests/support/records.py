@@ -28,7 +28,7 @@ def sync_run(**fields: object) -> SyncRun:
         "base": "",
         "generation": 1,
         "full_at": datetime.now(UTC),
-        "subject": Subject(account="a", listid=33, primary_key="EMAIL", columns=("EMAIL", "NAME"), secret="s"),  # noqa: S106
+        "subject": Subject(account="a", listid=33, primary_key="EMAIL", columns=("EMAIL", "NAME"), secret="s"),
         "snapshot": new_name(),
         "rows": 5,
         "sent": 2,
