@@ -25,7 +25,7 @@ def lines_and_keys(piece: bytes, rows: int, key: int) -> tuple[list[bytes], list
         keys = (
             [line.split(b",", key + 1)[key] for line in lines] if key else [line.partition(b",")[0] for line in lines]
         )
-        keys = [text.rstrip(b"\n") for text in keys] if rows and keys[0].endswith(b"\n") else keys
+        keys = [text.rstrip(b"\n") for text in keys] if keys and keys[0].endswith(b"\n") else keys
     if not len(lines) == len(keys) == rows:
         raise ContactsRefused("the query", "its rows cannot be told apart. Upload them without only_changes.")
     return lines, keys
