@@ -46,7 +46,7 @@ def _reset(store: UploadStore, name: str, found: list[SyncState], *, asks: bool)
     with log_on_stderr():
         is_known = store.syncs.state(name).is_recorded
     if not is_known:
-        raise SystemExit(f"No sync {shown!r} is recorded in {store.shown_url}. {_known(found)}")
+        raise SystemExit(f"No sync '{shown}' is recorded in {store.shown_url}. {_known(found)}")
     if asks and not agreed(f"Forget what the sync {shown} has uploaded? Its next run uploads all rows. (y/N) "):
         raise SystemExit("Nothing was reset.")
     with log_on_stderr():

@@ -156,6 +156,11 @@ def test_a_name_does_nothing_to_the_terminal(
         main(("syncs", "reset", "\x1b]0;owned", "--yes"))
     assert "\x1b" not in str(caught.value)
     assert "[red]" in str(caught.value)
+    done = subprocess.run(
+        [*MODULE, "syncs", "reset", "\x1b]0;owned\x07[red]"], input="y\n", capture_output=True, text=True, check=True
+    )
+    assert "Forget what the sync \\x1b]0;owned\\x07[red] has uploaded?" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_a_store_that_does_not_answer_is_one_line_of_error(monkeypatch: pytest.MonkeyPatch) -> None:
