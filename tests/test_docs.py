@@ -113,8 +113,9 @@ def test_the_airflow_commands_run(tmp_path: Path, sandbox: SandboxServer, receiv
             text=True,
             check=False,
         )
-        # The requestid of the example is nobody's.
-        assert done.returncode == 0 or "No upload with requestid" in done.stderr, done.stdout + done.stderr
+        # The requestid and the sync of the examples are nobody's.
+        unknown = any(text in done.stderr for text in ("No upload with requestid", "No sync "))
+        assert done.returncode == 0 or unknown, done.stdout + done.stderr
         ran.append(words[1])
     assert set(ran) >= {"connections", "smartech"}
 

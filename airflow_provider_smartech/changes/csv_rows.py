@@ -35,7 +35,10 @@ def lines_and_keys(piece: bytes, rows: int, key: int) -> tuple[list[bytes], list
         for number in _with_early_quotes(text, np.array(places[:-1]), ends, quotes, key).tolist():
             if found := form.match(lines[number]):
                 keys[number] = found[1]
-    return lines, [text.rstrip(b"\n") for text in keys] if rows and keys[0].endswith(b"\n") else keys
+    if keys and (len(quotes) or keys[0].endswith(b"\n")):
+        # In the last column; quoted ones have none.
+        keys = [text.removesuffix(b"\n") for text in keys]
+    return lines, keys
 
 
 def _with_early_quotes(

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 import xxhash
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -58,6 +59,8 @@ class SyncSecret:
 
         :raises InvalidTag: it was sealed with another secret or name, or is damaged.
         """
+        if len(content) < NONCE_BYTES:
+            raise InvalidTag
         return self._cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], name.encode())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 
 from airflow_provider_smartech.changes.hashing import Hashes, SyncSecret
+from airflow_provider_smartech.uploads.folder import FileUnreadable
 from airflow_provider_smartech.uploads.syncs import SyncStore
 
 
@@ -37,7 +38,10 @@ class Snapshots:
         :raises SnapshotLost: it is not complete.
         """
         for part in range(parts):
-            content = self._store.read_rows(self._sync, snapshot, part)
+            try:
+                content = self._store.read_rows(self._sync, snapshot, part)
+            except FileUnreadable as error:
+                raise SnapshotLost(f"a part of it cannot be read: {error}") from error
             if content is None:
                 raise SnapshotLost("a part of it is no longer in the upload store")
             try:

@@ -24,17 +24,17 @@ class SortedRows:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.rows = 0
         self.repeated = 0
         self._paths = folder / "run-keys", folder / "run-lines"
         self._ends = [0]
         self._waiting: list[tuple[Hashes, Hashes]] = []
+        self._waiting_rows = 0
 
     def add(self, keys: Hashes, lines: Hashes) -> None:
         """Add rows: the hashes of their keys and of their lines."""
         self._waiting.append((keys, lines))
-        self.rows += len(keys)
-        if self.rows - self._ends[-1] >= ROWS_AT_ONCE:
+        self._waiting_rows += len(keys)
+        if self._waiting_rows >= ROWS_AT_ONCE:
             self._end_run()
 
     def merged(self) -> Iterator[tuple[Hashes, Hashes]]:
@@ -43,10 +43,11 @@ class SortedRows:
         ``repeated`` is then the number of those left out. Nothing can be added afterwards.
         """
         self._end_run()
-        if not self.rows:
+        rows = self._ends[-1]
+        if not rows:
             return
         keys, lines = (np.memmap(path, np.uint64, "r") for path in self._paths)
-        ranges = -(-self.rows // ROWS_AT_ONCE)
+        ranges = -(-rows // ROWS_AT_ONCE)
         bounds = [np.uint64((number << 64) // ranges) for number in range(1, ranges)]
         # Where each range begins and ends in each run.
         places = []
@@ -55,23 +56,27 @@ class SortedRows:
             places.append([start, *inner.tolist(), end])
         for number in range(ranges):
             parts = [slice(place[number], place[number + 1]) for place in places]
-            yield self._last_of_each(*(np.concatenate([array[part] for part in parts]) for array in (keys, lines)))
+            block = self._last_of_each(*(np.concatenate([array[part] for part in parts]) for array in (keys, lines)))
+            # With few different keys, some ranges have none.
+            if len(block[0]):
+                yield block
 
     def _end_run(self) -> None:
         if not self._waiting:
             return
-        keys, lines = (np.concatenate(arrays) for arrays in zip(*self._waiting, strict=True))
-        self._waiting = []
-        order = np.argsort(keys, kind="stable")
-        for path, array in zip(self._paths, (keys, lines), strict=True):
+        # Also here only the last of each key: with few different ones, a range would have too many rows of one.
+        run = self._last_of_each(*(np.concatenate(arrays) for arrays in zip(*self._waiting, strict=True)))
+        self._waiting, self._waiting_rows = [], 0
+        for path, array in zip(self._paths, run, strict=True):
             with path.open("ab") as file:
-                file.write(array[order].data)
-        self._ends.append(self.rows)
+                file.write(array.data)
+        self._ends.append(self._ends[-1] + len(run[0]))
 
     def _last_of_each(self, keys: Hashes, lines: Hashes) -> tuple[Hashes, Hashes]:
         # Stable: the runs are in the order in which the rows were added.
         order = np.argsort(keys, kind="stable")
         keys, lines = keys[order], lines[order]
-        is_last = np.append(keys[1:] != keys[:-1], True)
+        is_last = np.ones(len(keys), np.bool_)
+        is_last[:-1] = keys[1:] != keys[:-1]
         self.repeated += len(keys) - int(np.count_nonzero(is_last))
         return keys[is_last], lines[is_last]

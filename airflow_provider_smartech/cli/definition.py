@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from airflow.cli.cli_config import (
@@ -20,6 +20,7 @@ from airflow.cli.cli_config import (
 
 from airflow_provider_smartech.uploads.listing import states_of
 from airflow_provider_smartech.uploads.overview import ATTENTION, ATTENTION_MEANING, MEANINGS
+from airflow_provider_smartech.uploads.syncs import STANDINGS
 
 SHORTEST_AGE = timedelta(days=1)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -51,11 +52,14 @@ def states(text: str) -> list[str]:
     return found
 
 
-def _explained() -> str:
-    """Return a text with a line for each state."""
+def _states_of_uploads() -> str:
+    """Return a text with a line for each state of an upload."""
     attention = textwrap.wrap(ATTENTION_MEANING, 60)
-    lines = [*MEANINGS.items(), (ATTENTION, attention[0]), *(("", line) for line in attention[1:])]
-    return "\n".join(["states:", *(f"  {state:<16} {meaning}" for state, meaning in lines)])
+    return _explained([*MEANINGS.items(), (ATTENTION, attention[0]), *(("", line) for line in attention[1:])])
+
+
+def _explained(states: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(["states:", *(f"  {state:<16} {meaning}" for state, meaning in states)])
 
 
 ARG_REQUESTID = Arg(("requestid",), help="The upload's requestid, or its key in the upload store")
@@ -71,6 +75,13 @@ ARG_LISTID = Arg(("--listid",), help="Only uploads to this Smartech list", type=
 ARG_DAG_ID = Arg(("--dag-id",), help="Only uploads that this DAG submitted")
 ARG_OLDER_THAN = Arg(("--older-than",), help="Age such as 30d, 4w or 36h; at least 1d", type=age, required=True)
 ARG_DRY_RUN = Arg(("-n", "--dry-run"), help="Show what would be removed, but remove nothing", action="store_true")
+
+# Airflow's groups have commands or are one, so what is done with a sync is an argument.
+ARG_RESET = Arg(
+    ("reset",), nargs="?", choices=["reset"], help="Forget what a sync has uploaded: its next run uploads all rows"
+)
+ARG_SYNC = Arg(("name",), nargs="?", metavar="NAME", help="The sync to reset")
+ARG_RESETS = Arg(("-y", "--yes"), help="Do not ask before a reset", action="store_true")
 
 ARG_SMARTECH_CONN_ID = Arg(
     ("--smartech-conn-id",),
@@ -106,7 +117,7 @@ COMMANDS = (
         help="List uploads, the newest first",
         func=lazy_load_command(f"{_COMMANDS}.uploads"),
         args=(ARG_LIMIT, ARG_STATE, ARG_LISTID, ARG_DAG_ID, ARG_OUTPUT),
-        epilog=_explained(),
+        epilog=_states_of_uploads(),
     ),
     ActionCommand(
         name="show",
@@ -123,6 +134,17 @@ COMMANDS = (
         ),
         func=lazy_load_command(f"{_COMMANDS}.purge"),
         args=(ARG_OLDER_THAN, ARG_DRY_RUN, ARG_YES),
+    ),
+    ActionCommand(
+        name="syncs",
+        help="List syncs that upload only what has changed, or reset one",
+        description=(
+            "List the syncs of tasks with only_changes, and what their next runs compare with: the base, which is the "
+            "last run of which all rows were loaded. With reset and a name, the next run of that sync uploads all rows."
+        ),
+        func=lazy_load_command("airflow_provider_smartech.cli.syncs_command.syncs"),
+        args=(ARG_RESET, ARG_SYNC, ARG_RESETS, ARG_OUTPUT),
+        epilog=_explained(STANDINGS.items()),
     ),
     ActionCommand(
         name="doctor",
@@ -155,7 +177,7 @@ def get_smartech_cli_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="smartech",
-            help="Show Smartech uploads, remove old ones, and examine the way to Smartech and back",
+            help="Show Smartech uploads and syncs, remove old ones, and examine the way to Smartech and back",
             subcommands=COMMANDS,
         )
     ]
@@ -165,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command as ``python -m airflow_provider_smartech``, for Airflow 3.1, which has no provider commands."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_smartech",
-        description="Show Smartech uploads, and examine the way to Smartech and back",
+        description="Show Smartech uploads and syncs, and examine the way to Smartech and back",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,7 +40,7 @@ def show(args: argparse.Namespace) -> None:
         told = [{**event, "advice": text or None} for event, text in zip(happened, advice, strict=True)]
         print_rows([{**shown, "events": told}], args.output)
     else:
-        print_rows([{"field": name, "value": value} for name, value in shown.items()], args.output)
+        print_rows([{"field": name, "value": value} for name, value in _in_tables(shown).items()], args.output)
         print_rows(happened, args.output)
         # Below the table: a line of configuration must stay one line.
         for text in dict.fromkeys(filter(None, advice)):
@@ -73,6 +73,7 @@ def _fields(upload: Overview) -> dict[str, Any]:
         "listid": upload.listid,
         "file": upload.file,
         "rows": upload.rows,
+        "of_rows": upload.of_rows,
         "accepted": upload.accepted,
         "rejected": upload.rejected,
         "contradicted": upload.contradicted,
@@ -101,7 +102,15 @@ def _row(upload: Overview) -> dict[str, Any]:
         "state": state,
         "submitted_at": f"{upload.submitted_at:%Y-%m-%d %H:%M:%S}",
     }
-    return {name: shown.get(name, value) for name, value in _fields(upload).items() if name not in NOT_IN_TABLES}
+    fields = _in_tables(_fields(upload))
+    return {name: shown.get(name, value) for name, value in fields.items() if name not in NOT_IN_TABLES}
+
+
+def _in_tables(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with both numbers of rows in one, if only those were sent that have changed."""
+    rows, of_rows = fields["rows"], fields["of_rows"]
+    shown = rows if of_rows is None else f"{rows:,} of {of_rows:,}"
+    return {name: shown if name == "rows" else value for name, value in fields.items() if name != "of_rows"}
 
 
 def _event(event: Event) -> dict[str, Any]:

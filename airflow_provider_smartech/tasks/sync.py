@@ -159,7 +159,9 @@ class TaskSync:
         if len(state.bases) > 1:
             return None, ["two runs of it completed at the same time"]
         if state.base is None:
-            return None, ["the record of its last run cannot be read"]
+            if state.bases[0] in state.damaged:
+                return None, ["the record of its last run cannot be read"]
+            return None, ["it was reset, or the record of its last run has expired"]
         if differences := state.base.subject.differences(subject):
             return None, [f"{' and '.join(differences)} changed since its last run"]
         return state.base, ["the record of a run cannot be read"] if state.damaged else []
@@ -278,6 +280,7 @@ class TaskSync:
                 subject=plan.subject,
                 snapshot=self._snapshot,
                 rows=changes.rows,
+                sent=sum(file.rows for file in staged.files),
                 parts=self._parts,
                 changes=changes,
                 settled=plan.settled,

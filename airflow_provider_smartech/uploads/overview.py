@@ -52,8 +52,9 @@ class Overview:
     ``requestid`` is None if Smartech has not given one, or it is not known. ``state`` is a ``State``, or ``unreadable``
     if its files are damaged. ``account`` is the account's name in the connection, and ``smartech_conn_id`` that
     connection. ``seconds`` is how long Smartech took, or has taken so far; None if no ping-back is expected. ``rows``
-    is the number of rows in the file, or else the total in the ping-back; ``rows``, ``accepted`` and ``rejected`` are
-    None if not known. ``contradicted``: its ping-backs contradict each other.
+    is the number of rows in the file, or else the total in the ping-back; ``of_rows`` that of the query, if only those
+    were sent that have changed. ``rows``, ``accepted`` and ``rejected`` are None if not known. ``contradicted``: its
+    ping-backs contradict each other.
     """
 
     key: str
@@ -68,6 +69,7 @@ class Overview:
     ended_at: datetime | None = None
     seconds: float | None = None
     rows: int | None = None
+    of_rows: int | None = None
     accepted: int | None = None
     rejected: int | None = None
     contradicted: bool = False
@@ -94,6 +96,7 @@ class Overview:
             # Clocks of several hosts may differ.
             seconds=max(0.0, ((ended_at or datetime.now(UTC)) - record.at).total_seconds()) if waits else None,
             rows=record.rows if record.rows is not None else progress.rows.total,
+            of_rows=record.of_rows,
             accepted=progress.rows.accepted,
             rejected=progress.rows.rejected,
             contradicted=progress.contradicted,

@@ -8,6 +8,7 @@
 
 Every file is written once, under a unique name. The base is the run that the highest generation names. Two runs that
 both compared with the same base give themselves the same generation, so everybody sees that neither can be trusted.
+A reset is a base that names no run: the next sync sends all rows, and no run that began before can become its base.
 That needs no lock, and no more of the storage than that a file can be listed as soon as it is written.
 """
 
@@ -20,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,7 +30,8 @@ from airflow_provider_smartech.uploads.upload import Document, TaskTry
 
 _NAME = r"20[0-9]{6}T[0-9]{6}\.[0-9]{6}-[0-9a-f]{8}"
 _RUN = re.compile(rf"run-({_NAME})\.json")
-_ROWS = re.compile(rf"rows-({_NAME})-[0-9]{{6}}")
+# Also one that a writer left half written when it died.
+_ROWS = re.compile(rf"\.?rows-({_NAME})-[0-9]{{6}}(?:\.[0-9a-f]{{16}})?")
 _BASE = re.compile(rf"base-([0-9]{{8}})-({_NAME})")
 
 
@@ -78,9 +81,10 @@ class SyncRun(Document):
     """A try that is about to send what changed; recorded before it sends anything, also if it goes on with old files.
 
     ``folder`` is that of its ``files`` in S3, which tells its uploads; ``base`` the token of the base that it compared
-    with, ``generation`` what it becomes if all is loaded; ``full_at`` when all rows were last sent. ``snapshot`` names
-    the hashes of all rows, in so many ``parts``. This run sends again what others may have left wrong in Smartech:
-    those that are over (``settled``), and those of which something may still be loaded (``pending``).
+    with, ``generation`` what it becomes if all is loaded; ``full_at`` when all rows were last sent. ``sent`` is the
+    number of rows in the files. ``snapshot`` names the hashes of all ``rows``, in so many ``parts``. This run sends
+    again what others may have left wrong in Smartech: those that are over (``settled``), and those of which something
+    may still be loaded (``pending``).
     """
 
     sync: str
@@ -93,11 +97,32 @@ class SyncRun(Document):
     subject: Subject
     snapshot: str
     rows: int
+    sent: int
     parts: int
     changes: Changes
     settled: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     name: str = Field(default="", exclude=True)
+
+
+class Standing(StrEnum):
+    """What the next run of a sync compares with."""
+
+    READY = "ready"
+    OPEN_RUNS = "open runs"
+    NO_BASE = "no base"
+    TWO_BASES = "two bases"
+    UNREADABLE = "unreadable"
+
+
+STANDINGS: dict[str, str] = {
+    Standing.READY: "The next run sends what has changed since the base.",
+    Standing.OPEN_RUNS: "The next run also sends again what open runs have sent.",
+    Standing.NO_BASE: "No run has completed, or a reset: the next sends all rows.",
+    Standing.TWO_BASES: "Two runs completed at once: the next run sends all rows.",
+    Standing.UNREADABLE: "A record is damaged: the next run sends all rows.",
+}
+"""What each of them means; short enough for a line of a command's help."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +138,16 @@ class SyncState:
     bases: Sequence[str]
 
     @property
+    def sync(self) -> str | None:
+        """The sync's name, None if no record says it."""
+        return next((run.sync for run in self.runs.values()), None)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is a sync at all."""
+        return bool(self.runs or self.damaged or self.bases)
+
+    @property
     def token(self) -> str:
         """What tells this base from others; empty if there is none."""
         return "+".join(sorted(self.bases))
@@ -126,6 +161,17 @@ class SyncState:
     def base(self) -> SyncRun | None:
         """The run to compare with, None if there is none, or not exactly one."""
         return self.runs.get(self.bases[0]) if len(self.bases) == 1 else None
+
+    @property
+    def standing(self) -> Standing:
+        """What the next run compares with, as far as the records tell."""
+        if self.damaged:
+            return Standing.UNREADABLE
+        if len(self.bases) > 1:
+            return Standing.TWO_BASES
+        if self.base is None:
+            return Standing.NO_BASE
+        return Standing.OPEN_RUNS if self.unsettled() else Standing.READY
 
     def unsettled(self) -> list[SyncRun]:
         """Return the runs of which the base does not say that they are over, for each folder the latest one."""
@@ -188,17 +234,18 @@ class SyncStore:
         return [self._state(f"syncs/{folder}") for folder in self._files.folders("syncs")]
 
     def forget(self, sync: str) -> bool:
-        """Forget the base of a sync, so that its next run uploads all rows; return whether anything was forgotten.
+        """Forget the base of a sync, so that its next run uploads all rows; return whether anything was recorded of it.
 
-        Runs stay: some of them may still be loaded, and the next base must know of it.
+        The records of runs stay: what they sent may still be loaded, and the next base must know of it.
         """
-        state = self.state(sync)
-        gone = {state.runs[name].snapshot for name in state.bases if name in state.runs}
-
-        def is_forgotten(name: str) -> bool:
-            return _BASE.fullmatch(name) is not None or _named(_ROWS, name) in gone or _named(_RUN, name) in state.bases
-
-        return self._remove(_folder(sync), is_forgotten)
+        folder, state = _folder(sync), self.state(sync)
+        if not state.is_recorded:
+            return False
+        self._files.write(f"{folder}/base-{state.generation + 1:08}-{new_name()}", b"{}")
+        kept = {run.snapshot for name, run in state.runs.items() if name not in state.bases}
+        gone = {run.snapshot for name, run in state.runs.items() if name in state.bases} - kept
+        self._remove(folder, lambda name: _named(_ROWS, name) in gone)
+        return True
 
     def purge(self, before: datetime) -> None:
         """Remove the hashes that no run names, and that a process has left that died before that time.
@@ -239,10 +286,8 @@ class SyncStore:
         except (FileUnreadable, ValidationError):
             return None
 
-    def _remove(self, folder: str, is_gone: Callable[[str], bool]) -> bool:
-        names = [f"{folder}/{name}" for name in self._files.names(folder) if is_gone(name)]
-        self._files.remove(names)
-        return bool(names)
+    def _remove(self, folder: str, is_gone: Callable[[str], bool]) -> None:
+        self._files.remove(f"{folder}/{name}" for name in self._files.names(folder) if is_gone(name))
 
 
 def new_name() -> str:

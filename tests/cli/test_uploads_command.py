@@ -150,6 +150,22 @@ def test_accounts_rows_and_contradictions_are_listed_and_shown(
     assert whats[-1] == "ping-back: failed"
 
 
+def test_an_upload_of_what_changed_is_shown_with_the_rows_of_its_query(
+    store: UploadStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'a' * 40}"
+    fields: dict[str, Any] = {"rows": 10_000, "of_rows": 1_000_000}
+    store.create(Record(key=key, path="https://x/y.csv", smartech_conn_id="c", tracked=True, **fields))
+    for arguments in (("uploads",), ("show", key)):
+        called(*arguments, "--output", "plain")
+        shown = capsys.readouterr().out
+        assert "10,000 of 1,000,000" in shown
+        assert "of_rows" not in shown
+        called(*arguments, "--output", "json")
+        (upload,) = json.loads(capsys.readouterr().out)
+        assert (upload["rows"], upload["of_rows"]) == (10_000, 1_000_000)
+
+
 def test_a_requestid_of_two_accounts_is_an_error_that_names_both(store: UploadStore) -> None:
     keys = [str(key_of(new_upload_id())) for _ in range(2)]
     for key, name in zip(keys, ("retail", "travel"), strict=True):

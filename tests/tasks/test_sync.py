@@ -198,6 +198,21 @@ class TestWhenAllIsSent:
         assert "cannot be compared with: a part of it is no longer in the upload store" in caplog.text
         assert run(sync(bucket, FIRST), night(3))["sent"] == 0
 
+    def test_after_a_reset_all_rows_are_sent_whatever_else_of_it_has_completed_since(
+        self, sandbox: SandboxServer, store: UploadStore, bucket: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+        with pytest.raises(UploadTimeout):
+            run(sync(bucket, FIRST, sync_name="mine", timeout=1), night(1))
+        sandbox.faults = frozenset()
+        run(sync(bucket, {**FIRST, "b": "Bea"}, sync_name="mine"), night(2))
+        sandbox.release()
+        store.syncs.forget("mine")
+        assert counts(run(sync(bucket, FIRST, sync_name="mine"), night(3))) == [3, 3, 3, 0, 0, 0]
+        assert "Sync mine: all rows are sent, because it was reset" in caplog.text
+        assert run(sync(bucket, FIRST, sync_name="mine"), night(4))["sent"] == 0
+        assert contacts(sandbox) == FIRST
+
 
 class TestWhatBecomesTheBase:
     @pytest.mark.parametrize("fault", [Fault.STATUS_FAILED, Fault.NO_PINGBACK, Fault.STATUS_UNKNOWN])

@@ -69,6 +69,14 @@ def test_a_line_says_what_became_of_the_rows_and_what_does_not_fit_together(
     assert overview.account == "retail"
 
 
+def test_a_line_says_of_how_many_rows_of_a_query_the_file_has_those_that_changed(
+    store: UploadStore, settings: Settings, submit: Callable[..., str]
+) -> None:
+    for number, fields in enumerate(({"rows": 10, "of_rows": 1000}, {"rows": 10}, {})):
+        overview = Overview.of(store.read(submit(number, **fields)), settings.statuses)
+        assert (overview.rows, overview.of_rows) == (fields.get("rows"), fields.get("of_rows"))
+
+
 def test_a_line_names_the_connection_and_a_requestid_only_if_smartech_gave_one(
     store: UploadStore, settings: Settings, submit: Callable[..., str]
 ) -> None:

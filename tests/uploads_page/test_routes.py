@@ -483,7 +483,8 @@ def test_the_list_explains_the_states_and_takes_several_and_all_that_need_a_look
 
 def test_long_names_do_not_make_the_list_wider_than_a_small_screen(store: UploadStore, page: Page) -> None:
     of_task = task(1, dag_id="loyalty_programme_nightly", task_id="answer_unknown_word")
-    kept = record(path="https://x.example.com/contacts-of-the-loyalty-programme.csv", rows=1_000_000, task=of_task)
+    rows = {"rows": 1_000_000, "of_rows": 100_000_000}
+    kept = record(path="https://x.example.com/contacts-of-the-loyalty-programme.csv", **rows, task=of_task)
     store.create(kept)
     app = create_app(store)
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
@@ -507,6 +508,18 @@ def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_i
     assert "It is being sent, or its task died before an answer came. The task&#39;s retry checks" in shown
     for text in ("smartech_retail", key):
         assert f">{text}</dd>" in shown
+
+
+def test_an_upload_of_what_changed_is_shown_with_the_rows_of_its_query(store: UploadStore, page: Page) -> None:
+    kept = record(rows=10_000, of_rows=1_000_000)
+    store.create(kept)
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    with AppServer(app) as server:
+        page.goto(f"{server.url}/")
+        expect(page.locator("td.number").first).to_have_text("10,000 of 1,000,000")
+        page.goto(f"{server.url}/{kept.key}")
+        expect(page.locator("dl")).to_contain_text("10,000 of 1,000,000 in the query")
 
 
 def test_the_page_of_an_upload_that_was_not_accepted_says_why(store: UploadStore) -> None:
