@@ -65,7 +65,7 @@ test-cluster: $(INSTALLED) redis docker-compose ## run the example DAGs and the 
 test-docker: $(INSTALLED) docker-compose docker ## deploy docker-compose.yaml with Docker, as docs/docker.md says
 	$(BIN)/python -m pytest tests/docker --capture=no $(ARGS)
 
-soak: $(INSTALLED) redis ## upload on such a cluster while components fail at random, and compare the results; UPLOADS=300 SEED=1
+soak: $(INSTALLED) redis ## upload and sync on such a cluster while components fail at random, and compare the results; UPLOADS=300 SEED=1
 	@$(BIN)/python -m cluster.soak --uploads $(UPLOADS) $(if $(SEED),--seed $(SEED))
 
 simulate: $(INSTALLED) ## run random histories of tasks, and check each of them; HISTORIES=10000 SEED=1

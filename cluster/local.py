@@ -177,6 +177,11 @@ class Cluster(AirflowApi):
         time.sleep(seconds)
         self._postgres.start()
 
+    def run_in_warehouse(self, statement: str) -> None:
+        """Run a statement in the database of the connection ``warehouse``."""
+        assert self._postgres
+        self._postgres.execute(statement, database="warehouse")
+
     def is_up(self, name: str) -> bool:
         """Whether a service's own health check succeeds."""
         service = self.services[name]

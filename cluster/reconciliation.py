@@ -1,9 +1,9 @@
-"""Checks that the sandbox, the store and Airflow agree about many uploads."""
+"""Checks that the sandbox, the store and Airflow agree about many uploads, and about the nights of syncs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from airflow_provider_smartech.uploads.upload import State, Upload
 # In these states, Smartech may or may not have accepted the upload.
 UNKNOWN = frozenset({State.SUBMITTING, State.OUTCOME_UNKNOWN})
 WARNING = "Submitting it again"
+# What the log of a sync says of an earlier run that had died before it could become the base, and of a full upload.
+CAUGHT_UP, ALL_SENT = "it is the new base", "all rows are sent, because"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,55 @@ class Reconciliation:
         """Return what the sandbox accepted as this upload, according to the answer or to a ping-back that names it."""
         named = {*upload.named_requestids(), upload.answer and upload.answer.requestid}
         return [found for found in self.taken if found["requestid"] in named]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncReconciliation:
+    """One night of a sync: its task's ``state`` and ``log``, the query's ``rows``, and which the sandbox had after it.
+
+    In a ``calm`` night nothing fails. ``sent`` is how many rows a green task sent, ``changed`` how many have changed
+    since a night that was surely loaded, None if that is not known. If something earlier may still be loaded
+    (``may_doubt``), it may send more.
+    """
+
+    name: str
+    state: str | None
+    log: str = field(repr=False)
+    rows: Mapping[str, str]
+    contacts: Mapping[str, str]
+    calm: bool
+    sent: int | None
+    changed: int | None
+    may_doubt: bool
+
+    def differences(self) -> Iterator[str]:
+        """Yield the differences."""
+        if self.state not in ("success", "failed"):
+            yield f"the task has not ended: {self.state}"
+        if self.calm and self.state == "failed":
+            yield "the task is red, but nothing failed in this night"
+        if self.state != "success":
+            return
+        stale = sorted(key for key, name in self.rows.items() if self.contacts.get(key) != name)
+        if stale:
+            yield f"the task is green, but the sandbox does not have these rows as the query has them: {stale}"
+        if self.changed is None or self.sent is None:
+            return
+        if self.sent < self.changed or (self.sent > self.changed and not self.may_doubt):
+            yield f"{self.changed} rows have changed, but {self.sent} were sent"
+
+
+def summary_of_nights(nights: Sequence[SyncReconciliation]) -> str:
+    """Return the results of the nights, in one line."""
+    states = Counter(str(night.state) for night in nights)
+    green = [night for night in nights if night.state == "success"]
+    return "syncs: {}; rows sent by green ones: {} of {}; caught up: {}; all rows sent: {}".format(
+        ", ".join(f"{number} {what}" for what, number in states.most_common()),
+        sum(night.sent or 0 for night in green),
+        sum(len(night.rows) for night in green),
+        sum(CAUGHT_UP in night.log for night in nights),
+        sum(ALL_SENT in night.log for night in nights),
+    )
 
 
 def summary(accounts: Sequence[Reconciliation]) -> str:

@@ -1,4 +1,4 @@
-"""``make soak``: several hundred uploads, while components fail at random; then all sides are compared."""
+"""``make soak``: several hundred uploads and nights of syncs while components fail at random; then all is compared."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.uploads.upload import TaskTry
 from cluster.local import IMPATIENT, ROOT, Cluster
-from cluster.reconciliation import Reconciliation, summary
+from cluster.nights import DAG_ID as NIGHTS
+from cluster.nights import Nights
+from cluster.reconciliation import Reconciliation, SyncReconciliation, summary, summary_of_nights
 from cluster.tcp_proxy import TcpProxy
 from tests.support.airflow_api import FINISHED, DemoError
 from tests.support.file_server import FileServer
 
 DAG_ID = "soak"
+STORE = "s3://cluster_s3@smartech-uploads/store"
 # Half of the uploads have no fault of the sandbox.
 FAULTS = [*Fault, *[None] * len(Fault)]
 REPEATS = 20
@@ -42,7 +45,7 @@ Say = Callable[[str], None]
 
 
 class Soak:
-    """Uploads on a cluster, each from its own task, with one contact and perhaps a fault.
+    """Uploads on a cluster, each from its own task, with one contact and perhaps a fault; and nights of syncs.
 
     :param hosted: a folder whose files are served at ``url``.
     :param s3: the proxy in front of the cluster's S3.
@@ -57,9 +60,10 @@ class Soak:
         self._say = say
         self._words = Settings.load().statuses
         self._faults: dict[str, Fault | None] = {}
+        self._nights = Nights(cluster, STORE, seed)
 
-    def run(self, uploads: int) -> list[Reconciliation]:
-        """Upload, break components at the same time, and return what each side knows at the end.
+    def run(self, uploads: int) -> tuple[list[Reconciliation], list[SyncReconciliation]]:
+        """Upload and sync, break components at the same time, and return what each side knows at the end.
 
         :raises DemoError: it does not end in time.
         """
@@ -69,11 +73,12 @@ class Soak:
         while not self._is_over(run_id):
             if time.monotonic() > ends:
                 raise DemoError(f"{DAG_ID} {run_id} does not end; see {self.cluster.log}")
+            self._nights.go_on()
             self._pause(run_id, self._random.uniform(5, 15))
             if not self._is_over(run_id):
                 self._break_something()
         self.cluster.wait(self._is_quiet, "the sandbox has sent all of its ping-backs", 120)
-        return self._reconciled(run_id, csvs)
+        return self._reconciled(run_id, csvs), self._nights.end()
 
     def _csv(self, number: int) -> str:
         name, fault = f"soak-{number}", self._random.choice(FAULTS)
@@ -121,7 +126,7 @@ class Soak:
         return bool(pingbacks) and (over or str(pingbacks[-1]).startswith("HTTP 2"))
 
     def _reconciled(self, run_id: str, csvs: list[str]) -> list[Reconciliation]:
-        store, taken = open_upload_store("s3://cluster_s3@smartech-uploads/store"), self._sandbox()
+        store, taken = open_upload_store(STORE), self._sandbox()
         tasks = {task["map_index"]: task for task in self.cluster.tasks(DAG_ID, run_id) if task["task_id"] == "upload"}
         logs = self.cluster.folder / "volumes" / "airflow-logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
         accounts = []
@@ -153,7 +158,8 @@ def soaking(folder: Path, seed: int, say: Say) -> Iterator[Soak]:
         cluster = Cluster(folder, ROOT / "cluster" / "dags", IMPATIENT, VARIABLES, proxies={"s3": s3}, say=say)
         stack.enter_context(cluster)
         use_s3_of(cluster)
-        cluster.wait(lambda: cluster.has_dag(DAG_ID), f"{DAG_ID} is loaded")
+        for dag_id in (DAG_ID, NIGHTS):
+            cluster.wait(lambda dag_id=dag_id: cluster.has_dag(dag_id), f"{dag_id} is loaded")  # type: ignore[misc]
         yield Soak(cluster, s3, hosted, files.url, seed, say)
 
 
@@ -180,9 +186,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="smartech-soak-"))
     say(f"{options.uploads} uploads, seed {options.seed}, in {folder}")
     with soaking(folder, options.seed, say) as soak:
-        accounts = soak.run(options.uploads)
+        accounts, nights = soak.run(options.uploads)
     differences = [f"{account.path}: {text}" for account in accounts for text in account.differences()]
+    differences += [f"{night.name}: {text}" for night in nights for text in night.differences()]
     say(summary(accounts))
+    say(summary_of_nights(nights))
     for difference in differences:
         say(difference)
     say(f"{len(differences)} differences")

@@ -17,7 +17,7 @@ from airflow_provider_smartech.uploads.upload import (
     key_of,
     new_upload_id,
 )
-from cluster.reconciliation import WARNING, Reconciliation
+from cluster.reconciliation import WARNING, Reconciliation, SyncReconciliation
 
 TASK = TaskTry(dag_id="soak", run_id="r", task_id="upload", try_number=1, max_tries=1)
 
@@ -100,3 +100,39 @@ def test_what_must_not_happen_is_a_difference(
     state: str | None, uploads: list[Upload], found: list[dict[str, Any]], log: str, difference: str
 ) -> None:
     assert any(difference in text for text in differences(state, uploads, found, log))
+
+
+def differences_of_night(**found: Any) -> list[str]:
+    night = {"name": "night-1", "state": "success", "log": "", "rows": {"a": "Ann"}, "contacts": {"a": "Ann"}}
+    known = {"calm": False, "sent": 1, "changed": None, "may_doubt": False}
+    return list(SyncReconciliation(**{**night, **known, **found}).differences())
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {"contacts": {"a": "Ann", "gone": "Bob"}},
+        {"state": "failed", "contacts": {}, "sent": None},
+        {"calm": True, "changed": 1},
+        {"calm": True, "changed": 0, "may_doubt": True},
+    ],
+)
+def test_what_may_happen_in_a_night_balances(found: dict[str, Any]) -> None:
+    assert differences_of_night(**found) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "difference"),
+    [
+        ({"state": None}, "has not ended"),
+        ({"state": "running"}, "has not ended"),
+        ({"state": "failed", "calm": True}, "nothing failed"),
+        ({"contacts": {}}, "does not have these rows"),
+        ({"contacts": {"a": "Bob"}}, "does not have these rows"),
+        ({"changed": 0}, "0 rows have changed, but 1 were sent"),
+        ({"changed": 2, "may_doubt": True}, "2 rows have changed, but 1 were sent"),
+    ],
+)
+def test_what_must_not_happen_in_a_night_is_a_difference(found: dict[str, Any], difference: str) -> None:
+    assert any(difference in text for text in differences_of_night(**found))

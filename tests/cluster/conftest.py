@@ -23,6 +23,7 @@ from cluster.tcp_proxy import TcpProxy
 from tests.support.file_server import FileServer
 
 DAGS = [ROOT / "example_dags", ROOT / "cluster" / "dags", Path(__file__).parent / "dags"]
+LOADED = ("upload", "stops_before_xcom", "impatient", "many", "soak", "soak_syncs", "smartech_warehouse_sync")
 # Of what comes late, the sandbox is told when to send it.
 VARIABLES = {"SANDBOX_LATE_SECONDS": "600", "SANDBOX_REPEATS": "60", "SANDBOX_REPEAT_SECONDS": "2"}
 
@@ -95,6 +96,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         side_door.lead_to(cluster.port("sandbox"))
         stack.enter_context(cluster)
         use_s3_of(cluster)
-        for dag_id in ("upload", "stops_before_xcom", "impatient", "many", "soak", "smartech_warehouse_sync"):
+        for dag_id in LOADED:
             cluster.wait(lambda dag_id=dag_id: cluster.has_dag(dag_id), f"{dag_id} is loaded")  # type: ignore[misc]
         yield World(cluster, s3, side_door, hosted, files.url)
