@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import BaseOperator
 
 from airflow_provider_smartech.assets.contact_list import uri_of
-from airflow_provider_smartech.assets.outlets import announce_updates, check_outlets
+from airflow_provider_smartech.assets.outlets import announce_updates, check_outlets, without_lists
 from airflow_provider_smartech.errors import (
     SmartechError,
     SmartechInvalidParameter,
@@ -108,7 +108,7 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Render as usual; a sequence that asks Airflow for each of its items is read once."""
         super().render_template_fields(context, jinja_env)
-        if isinstance(self.requestid, Sequence) and not isinstance(self.requestid, str):
+        if isinstance(self.requestid, Sequence) and not isinstance(self.requestid, str) and len(self.requestid):
             # By index: an iteration also asks for the item after the last one, and Airflow logs that as an error.
             self.requestid = [self.requestid[place] for place in range(len(self.requestid))]
 
@@ -207,6 +207,9 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
     def _complete(
         self, wait: Wait, uploads: Sequence[Upload], summaries: Sequence[dict[str, Any]], context: Context
     ) -> Any:
+        if not uploads:
+            # No list was updated, so Airflow must not emit its event.
+            self.outlets = without_lists(context, self.outlets)
         announce_updates(context, self, uploads, summaries, undeclared=wait.settings.asset_events)
         return summaries[0] if isinstance(self.requestid, str) else summaries
 
@@ -226,7 +229,8 @@ class SmartechBulkUploadSensor(BaseSensorOperator):
             )
         account = SmartechHook(self.smartech_conn_id).account.identity if self.smartech_conn_id else None
         uploads = [wait.find(requestid, account) for requestid in requestids]
-        check_outlets(self.outlets, map(uri_of, uploads))
+        if uploads:
+            check_outlets(self.outlets, map(uri_of, uploads))
         return uploads
 
 

@@ -304,7 +304,7 @@ def test_an_unknown_requestid_is_an_error_at_once(store: UploadStore, deferrable
 
 
 @both_ways
-@pytest.mark.parametrize("requestid", [None, "", "None", 7, [], ["a", None], "['a', 'b']", "{'rows': 1}", {}])
+@pytest.mark.parametrize("requestid", [None, "", "None", 7, (), ["a", None], "['a', 'b']", "{'rows': 1}", {}])
 def test_a_missing_requestid_is_an_error_at_once(store: UploadStore, deferrable: bool, requestid: Any) -> None:
     with pytest.raises(SmartechInvalidParameter, match="requestid"):
         sensor(requestid, deferrable=deferrable).execute(context())

@@ -145,10 +145,12 @@ class Comparison:
 
     def _pass_on(self, lines: list[bytes], chosen: NDArray[np.bool_]) -> None:
         left = lines if chosen.all() else [lines[place] for place in np.flatnonzero(chosen).tolist()]
-        while left:
-            part = left[: self._area.room]
+        start = 0
+        while start < len(left):
+            room = self._area.room
+            part = left[start : None if room is None else start + room]
             self._area.add(b"".join(part), len(part))
-            left = left[len(part) :]
+            start += len(part)
 
 
 def _repeated(keys: Hashes) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ class SortedRows:
 
     def __init__(self, folder: Path) -> None:
         self.repeated = 0
+        self._unlike = np.uint64(secrets.randbits(64))
         self._paths = folder / "run-keys", folder / "run-lines"
         self._ends = [0]
         self._waiting: list[tuple[Hashes, Hashes]] = []
@@ -38,9 +40,9 @@ class SortedRows:
             self._end_run()
 
     def merged(self) -> Iterator[tuple[Hashes, Hashes]]:
-        """Yield the rows in the order of their keys, in blocks; of rows with the same key, only the last added one.
+        """Yield the rows in the order of their keys, in blocks.
 
-        ``repeated`` is then the number of those left out. Nothing can be added afterwards.
+        Of rows with the same key, only one, with the hash of no line. ``repeated`` is then the number of those left out. Nothing can be added afterwards.
         """
         self._end_run()
         rows = self._ends[-1]
@@ -79,4 +81,6 @@ class SortedRows:
         is_last = np.ones(len(keys), np.bool_)
         is_last[:-1] = keys[1:] != keys[:-1]
         self.repeated += len(keys) - int(np.count_nonzero(is_last))
+        # Smartech may keep any row of a repeated key: nothing may be taken for it.
+        lines[1:][~is_last[:-1]] = self._unlike
         return keys[is_last], lines[is_last]

@@ -16,10 +16,11 @@ from airflow_provider_smartech.api.account import Account
 from airflow_provider_smartech.changes.hashing import Hashes, SyncSecret
 from airflow_provider_smartech.changes.known_rows import KnownRows
 from airflow_provider_smartech.changes.snapshot import SnapshotLost, Snapshots
+from airflow_provider_smartech.errors import UploadRecordUnreadable
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging, is_in
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.syncs import Subject, SyncRun, SyncState, new_name
+from airflow_provider_smartech.uploads.syncs import Subject, SyncRun, SyncState, new_name, stamp
 from airflow_provider_smartech.uploads.upload import State, TaskTry, Upload
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,8 @@ class TaskSync:
     def _planned(self, subject: Subject) -> _Plan:
         state = self._caught_up(self.store.syncs.state(self.name))
         base, reasons = self._base(state, subject)
-        settled, pending, doubted = [*state.damaged], list[str](), list[SyncRun]()
+        settled, pending, doubted = self._surely_over(state), list[str](), list[SyncRun]()
+        pending += [name for name in state.damaged if name not in settled]
         for run in state.unsettled():
             uploads = self._uploads(run)
             names = [one.name for one in state.of_folder(run.folder)]
@@ -138,7 +140,7 @@ class TaskSync:
         for name in state.bases:
             if name in state.runs:
                 names = [one.name for one in state.of_folder(state.runs[name].folder)]
-                is_over = self._has_none_open(self._uploads(state.runs[name]))
+                is_over = self._has_all_loaded(state.runs[name], self._uploads(state.runs[name]))
                 (settled if is_over else pending).extend(names)
         for reason in dict.fromkeys(reasons):
             self._say_all(reason)
@@ -164,7 +166,16 @@ class TaskSync:
             return None, ["it was reset, or the record of its last run has expired"]
         if differences := state.base.subject.differences(subject):
             return None, [f"{' and '.join(differences)} changed since its last run"]
-        return state.base, ["the record of a run cannot be read"] if state.damaged else []
+        reasons = ["the record of a run cannot be read"] if state.damaged else []
+        if set(state.base.pending) - {*state.runs, *state.damaged}:
+            reasons.append("the record of a run is lost")
+        return state.base, reasons
+
+    def _surely_over(self, state: SyncState) -> list[str]:
+        """Return the runs that the base says are over, and those that cannot be read and are too old to be loaded."""
+        known = [name for name in state.base.settled if name in state.runs] if state.base else []
+        oldest = stamp(datetime.now(UTC) - OVER_AFTER)
+        return [*known, *(name for name in state.damaged if name < oldest)]
 
     def _is_due(self, base: SyncRun) -> bool:
         if self.full:
@@ -193,24 +204,40 @@ class TaskSync:
         if self.keeps_nothing:
             return replace(state, bases=[run.name], generation=run.generation)
         state = self.store.syncs.make_base(run)
-        return self._caught_up(state) if state.base and state.base.name == run.name else state
+        if state.base is None or state.base.name != run.name:
+            return state
+        self.store.syncs.remove_settled(self.name, run)
+        return self._caught_up(self.store.syncs.state(self.name))
 
     def _would_be_base(self, run: SyncRun, state: SyncState) -> bool:
         return run.base == state.token and self._is_complete(run, self._uploads(run))
 
     def _uploads(self, run: SyncRun) -> list[Upload]:
-        return [upload for upload in self.store.of_all_parts(run.task) if is_in(run.folder, upload)]
+        """Return what is recorded of a run's uploads: less than there are, if they were purged or cannot be read."""
+        try:
+            return [upload for upload in self.store.of_all_parts(run.task) if is_in(run.folder, upload)]
+        except UploadRecordUnreadable as error:
+            log.warning("Sync %s: what became of a run is not known. %s", self.name, error)
+            return []
 
     def _state(self, upload: Upload) -> State:
-        return upload.progress(self.statuses, self.max_rejected).state
+        return upload.progress(self.statuses).state
 
     def _is_complete(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
         """Whether all files of a run were loaded."""
-        loaded = {upload.record.file for upload in uploads if self._state(upload) is State.COMPLETED}
+        # By the limit that it was sent with: a higher one may not turn a red night into a base.
+        states = {one.key: one.progress(self.statuses, run.max_rejected).state for one in uploads}
+        loaded = {upload.record.file for upload in uploads if states[upload.key] is State.COMPLETED}
         return len(loaded) == run.files
 
+    def _has_all_loaded(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
+        """Whether all copies of a base's files are known to have ended, or are too old to be loaded."""
+        if datetime.now(UTC) - run.at > OVER_AFTER:
+            return True
+        return len({upload.record.file for upload in uploads}) == run.files and self._has_none_open(uploads)
+
     def _surely_not_loaded(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
-        """Whether Smartech has nothing of a run, and got all of it. Where uploads are not known, they may be purged."""
+        """Whether all files of a run were sent, and none was accepted. Uploads that are not known may be purged."""
         files = {upload.record.file for upload in uploads}
         return len(files) == run.files and all(self._state(upload) is State.NOT_ACCEPTED for upload in uploads)
 
@@ -283,6 +310,7 @@ class TaskSync:
                 sent=sum(file.rows for file in staged.files),
                 parts=self._parts,
                 changes=changes,
+                max_rejected=self.max_rejected,
                 settled=plan.settled,
                 pending=plan.pending,
             )
@@ -299,15 +327,17 @@ class TaskSync:
         if is_same and base and base.folder == staging.folder:
             return True
         is_settled = base is not None and any(one.name in base.settled for one in runs)
-        is_outdated = run.base != state.token and self._surely_not_sent(run)
+        is_outdated = run.base != state.token and not self._is_under_way(run)
         if not is_same or is_settled or is_outdated:
             log.warning("Sync %s: its files of an earlier try are outdated; running the query again.", self.name)
             return False
         self.store.syncs.add_run(run.model_copy(update={"task": self.task, "at": datetime.now(UTC)}))
         return True
 
-    def _surely_not_sent(self, run: SyncRun) -> bool:
-        return all(self._state(upload) is State.NOT_ACCEPTED for upload in self._uploads(run))
+    def _is_under_way(self, run: SyncRun) -> bool:
+        """Whether Smartech is about to load something of it, and nobody has given that up."""
+        under_way = (State.ACCEPTED, State.IN_PROGRESS)
+        return any(self._state(one) in under_way and not one.given_up for one in self._uploads(run))
 
     def completed(self, staging: Staging) -> None:
         """Make the run with these files the base of the next sync, because all of them are loaded."""

@@ -82,9 +82,9 @@ class SyncRun(Document):
 
     ``folder`` is that of its ``files`` in S3, which tells its uploads; ``base`` the token of the base that it compared
     with, ``generation`` what it becomes if all is loaded; ``full_at`` when all rows were last sent. ``sent`` is the
-    number of rows in the files. ``snapshot`` names the hashes of all ``rows``, in so many ``parts``. This run sends
-    again what others may have left wrong in Smartech: those that are over (``settled``), and those of which something
-    may still be loaded (``pending``).
+    number of rows in the files, and ``max_rejected`` how many of them Smartech may reject. ``snapshot`` names the
+    hashes of all ``rows``, in so many ``parts``. This run sends again what others may have left wrong in Smartech:
+    those that are over (``settled``), and those of which something may still be loaded (``pending``).
     """
 
     sync: str
@@ -100,6 +100,7 @@ class SyncRun(Document):
     sent: int
     parts: int
     changes: Changes
+    max_rejected: int | float | None = None
     settled: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     name: str = Field(default="", exclude=True)
@@ -268,23 +269,18 @@ class SyncStore:
         names = self._files.names(folder)
         runs, damaged = {}, []
         for name in filter(None, (_named(_RUN, name) for name in names)):
-            run = self._load(folder, name)
-            if run:
-                runs[name] = run
-            else:
+            try:
+                content = self._files.read(f"{folder}/run-{name}.json")
+                # Another run may have removed it since the listing.
+                if content is not None:
+                    runs[name] = SyncRun.model_validate_json(content).model_copy(update={"name": name})
+            except (FileUnreadable, ValidationError):
                 damaged.append(name)
         generations: defaultdict[int, list[str]] = defaultdict(list)
         for form in filter(None, map(_BASE.fullmatch, names)):
             generations[int(form[1])].append(form[2])
         highest = max(generations, default=0)
         return SyncState(runs, damaged, highest, generations[highest] if highest else [])
-
-    def _load(self, folder: str, name: str) -> SyncRun | None:
-        try:
-            content = self._files.read(f"{folder}/run-{name}.json")
-            return SyncRun.model_validate_json(content or b"").model_copy(update={"name": name})
-        except (FileUnreadable, ValidationError):
-            return None
 
     def _remove(self, folder: str, is_gone: Callable[[str], bool]) -> None:
         self._files.remove(f"{folder}/{name}" for name in self._files.names(folder) if is_gone(name))

@@ -134,8 +134,10 @@ class SyncHistory(RuleBasedStateMachine):
             # Smartech does not say that it has loaded what it has not.
             answer = trouble = None
         self.world.holds = holds
-        self._start(night, answer, trouble, skew)
-        self.world.holds = False
+        try:
+            self._start(night, answer, trouble, skew)
+        finally:
+            self.world.holds = False
 
     def _start(self, night: Night, answer: Fault | None, trouble: Trouble | None, skew: timedelta) -> None:
         faults = frozenset({answer} if answer else ())

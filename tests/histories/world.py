@@ -180,6 +180,7 @@ class World:
             old.close()
             sandbox.forget()
         self._taken: dict[tuple[int, str], Taken] = {}
+        self.holds = False
         self.held.clear()
         self.connect(0)
 
