@@ -42,7 +42,8 @@ class SortedRows:
     def merged(self) -> Iterator[tuple[Hashes, Hashes]]:
         """Yield the rows in the order of their keys, in blocks.
 
-        Of rows with the same key, only one, with the hash of no line. ``repeated`` is then the number of those left out. Nothing can be added afterwards.
+        Of rows with the same key, only one, with the hash of no line; ``repeated`` is then the number of those left
+        out. Nothing can be added afterwards.
         """
         self._end_run()
         rows = self._ends[-1]

@@ -145,8 +145,10 @@ def test_rows_with_the_same_key_that_are_kept_are_all_passed_on_while_they_diffe
     assert (counts(first.changes), first.files) == ((5, 5, 0, 0, 0), [file_of(twice)])
     second = nights.night(twice, **keep)
     assert (counts(second.changes), second.files) == ((5, 0, 2, 3, 0), [file_of([FIRST[0], twice[-1]])])
-    # The last one was sent last.
-    assert nights.night([("a", "Ada"), *FIRST[1:]], **keep).files == []
+    # Smartech may have kept either of them.
+    once: Rows = [("a", "Ada"), *FIRST[1:]]
+    assert nights.night(once, **keep).files == [file_of(once[:1])]
+    assert nights.night(once, **keep).files == []
 
 
 @pytest.mark.parametrize("limits", [{"BATCH_ROWS": 3}, {"BATCH_BYTES": 20}])
