@@ -16,7 +16,7 @@ from airflow_provider_smartech.api.account import Account
 from airflow_provider_smartech.changes.hashing import Hashes, SyncSecret
 from airflow_provider_smartech.changes.known_rows import KnownRows
 from airflow_provider_smartech.changes.snapshot import SnapshotLost, Snapshots
-from airflow_provider_smartech.errors import UploadRecordUnreadable
+from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging, is_in
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
@@ -206,7 +206,7 @@ class TaskSync:
         state = self.store.syncs.make_base(run)
         if state.base is None or state.base.name != run.name:
             return state
-        self.store.syncs.remove_settled(self.name, run)
+        self._tidy(run)
         return self._caught_up(self.store.syncs.state(self.name))
 
     def _would_be_base(self, run: SyncRun, state: SyncState) -> bool:
@@ -343,7 +343,7 @@ class TaskSync:
         """Make the run with these files the base of the next sync, because all of them are loaded."""
         folder, state = staging.folder, self.store.syncs.state(self.name)
         if state.base and state.base.folder == folder:
-            self.store.syncs.remove_settled(self.name, state.base)
+            self._tidy(state.base)
             return
         runs = state.of_folder(folder)
         if not runs and not staging.files:
@@ -352,10 +352,17 @@ class TaskSync:
         if runs and runs[-1].base == state.token:
             state = self.store.syncs.make_base(runs[-1])
             if state.base and state.base.name == runs[-1].name:
-                self.store.syncs.remove_settled(self.name, state.base)
+                self._tidy(state.base)
                 return
         log.warning(
             "Sync %s: another run of it completed at the same time, so it is not known what Smartech has now. The next "
             "run sends all rows. Let only one run of a sync be active at a time (max_active_runs=1).",
             self.name,
         )
+
+    def _tidy(self, base: SyncRun) -> None:
+        """Remove what the base has made superfluous. What cannot be removed is no reason to wait or fail."""
+        try:
+            self.store.syncs.remove_settled(self.name, base)
+        except UploadStoreError as error:
+            log.warning("Sync %s: old records are left in the upload store. %s", self.name, error)

@@ -261,7 +261,9 @@ class SyncStore:
                 self._remove(
                     f"syncs/{folder}",
                     lambda name, named=named: bool(  # type: ignore[misc]
-                        (snapshot := _named(_ROWS, name)) and snapshot not in named and snapshot < stamp(before)
+                        (snapshot := _named(_ROWS, name))
+                        and (snapshot not in named or name.startswith("."))
+                        and snapshot < stamp(before)
                     ),
                 )
 

@@ -147,6 +147,19 @@ class TestWhatIsSent:
         assert (len(submitted(sandbox)), keys(s3, bucket)) == (1, [])
         assert counts(run(sync(bucket, changed), night(3))) == [3, 2, 1, 1, 1, 1]
 
+    def test_a_key_in_the_last_column_is_the_same_whatever_is_quoted_before_it(
+        self, sandbox: SandboxServer, bucket: str
+    ) -> None:
+        def swapped(contacts_now: dict[str, str]) -> str:
+            return f"""SELECT "NAME", "EMAIL" FROM ({query(contacts_now)}) AS t"""
+
+        run(sync(bucket, {}, sql=swapped(FIRST)), night(1))
+        result = run(sync(bucket, {}, sql=swapped({"0": "Smith, A", **FIRST})), night(2))
+        assert counts(result) == [4, 1, 1, 0, 3, 0]
+        twice = f"{swapped({'a': 'Smith, A'})} UNION ALL {swapped({'a': 'Ann'})}"
+        with pytest.raises(ContactsKeyRepeated):
+            run(sync(bucket, {}, sql=twice), night(3))
+
 
 class TestWhenAllIsSent:
     def test_all_rows_are_sent_at_once_or_now_and_then(self, sandbox: SandboxServer, bucket: str) -> None:
@@ -245,6 +258,27 @@ class TestWhatBecomesTheBase:
         with pytest.raises(UploadRowsRejected):
             run(sync(bucket, FIRST, max_rejected=0), night(1))
         assert run(sync(bucket, FIRST, max_rejected=0), night(2))["sent"] == 3
+
+    def test_a_night_with_too_many_rejected_rows_is_no_base_for_one_that_allows_more(
+        self, sandbox: SandboxServer, bucket: str
+    ) -> None:
+        sandbox.fail_next(Fault.ROWS_REJECTED)
+        many = {f"c{number}": "x" for number in range(20)}
+        with pytest.raises(UploadRowsRejected):
+            run(sync(bucket, many, max_rejected=0), night(1))
+        run(sync(bucket, many, max_rejected=10), night(2))
+        assert contacts(sandbox) == many
+
+    def test_a_retry_asks_the_query_again_if_another_night_has_completed_meanwhile(
+        self, sandbox: SandboxServer, bucket: str
+    ) -> None:
+        run(sync(bucket, FIRST), night(1))
+        sandbox.fail_next(Fault.STATUS_FAILED)
+        with pytest.raises(UploadFailed):
+            run(sync(bucket, {**FIRST, "a": "Ada"}), night(2))
+        run(sync(bucket, {**FIRST, "a": "Amy", "b": "Bea"}), night(3))
+        run(sync(bucket, {**FIRST, "a": "Ada"}), night(2, try_number=2))
+        assert contacts(sandbox) == {**FIRST, "a": "Ada"}
 
     def test_a_worker_that_dies_before_the_new_base_loses_nothing(
         self, sandbox: SandboxServer, bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
