@@ -77,6 +77,7 @@ bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png
 	$(BIN)/python -m bench.pings
 	$(BIN)/python -m bench.waiting
 	$(BIN)/python -m bench.pages
+	$(BIN)/python -m bench.changes
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
