@@ -6,14 +6,13 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -25,15 +24,11 @@ from airflow_provider_smartech.staging.staged_query import StagedQuery
 from airflow_provider_smartech.tasks.submission import task_try
 from airflow_provider_smartech.transfers import SqlToSmartechOperator
 from bench import pipelines
-from bench.__main__ import CONTACTS, empty_bucket, environment_of, run_measured
 from bench.progress import say
-from bench.s3_stand_in import moto
-from tests.support.postgres import PostgresServer
-from tests.support.servers import answering
+from bench.services import services
 from tests.support.tasks import FakeTaskInstance, context
 
 REPORT = Path(__file__).with_name("changes.md")
-ANSWER = b'{"requestid": "00000000000000000000000000000000", "result": "Success"}'
 WAYS = {
     "copy_psycopg2": "COPY, psycopg2",
     "copy_psycopg": "COPY, psycopg 3",
@@ -61,40 +56,36 @@ def main() -> None:
     if options.measure:
         print(json.dumps(_measured(*options.measure)))
         return
-    runs: Runs = defaultdict(list)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smartech-bench-")))
-        postgres = stack.enter_context(PostgresServer())
-        s3 = stack.enter_context(moto(folder))
-        smartech, _ = stack.enter_context(answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", ANSWER))
-        environment = {**os.environ, **environment_of(folder, postgres, s3, smartech)}
-        os.environ["BENCH_S3"] = s3
-        pipelines.s3_client().create_bucket(Bucket=pipelines.BUCKET)
+    runs = _runs(options)
+    REPORT.write_text("\n".join(_report(runs, options.rows, options.large, options.ways)) + "\n", "utf-8")
 
-        def measure(way: str, rows: int, case: str) -> None:
-            result = run_measured(_command(way, rows, case), environment)
-            empty_bucket()
+
+def _runs(options: argparse.Namespace) -> Runs:
+    """Measure all that was asked for."""
+    runs: Runs = defaultdict(list)
+    with services() as running:
+
+        def measure(way: str, rows: int, case: str) -> dict[str, float]:
+            return running.measure("-m", "bench.changes", "--measure", way, f"contacts_{rows}", case)
+
+        def note(way: str, rows: int, case: str) -> None:
+            result = measure(way, rows, case)
             runs[way, rows, case].append(result)
             say(f"{way:14} {rows:>10,} rows, {case:20}: {result['seconds']:6.2f} s, {result['private_mb']:5.0f} MB")
 
         for rows in filter(None, (10, *options.rows, options.large)):
-            say(f"making {rows:,} contacts")
-            postgres.execute(CONTACTS.format(rows=rows), f"VACUUM ANALYZE contacts_{rows}")
-            run_measured(_command(options.ways[0], rows, BASE), environment)
+            running.make_contacts(rows)
+            measure(options.ways[0], rows, BASE)
         for rows in options.rows:
             for number in range(options.rounds if rows == min(options.rows) else 1):
                 for way in options.ways:
                     # In alternating order, because the previous run also has an effect.
                     for case in CASES[:: -1 if number % 2 else 1]:
-                        measure(way, rows, case)
+                        note(way, rows, case)
         if options.large:
             for case in (NEW, SOME):
-                measure("copy_psycopg2", options.large, case)
-    REPORT.write_text("\n".join(_report(runs, options.rows, options.large, options.ways)) + "\n", "utf-8")
-
-
-def _command(way: str, rows: int, case: str) -> list[str]:
-    return [sys.executable, "-m", "bench.changes", "--measure", way, f"contacts_{rows}", case]
+                note("copy_psycopg2", options.large, case)
+    return runs
 
 
 def _measured(way: str, table: str, case: str) -> dict[str, float]:

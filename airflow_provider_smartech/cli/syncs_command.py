@@ -65,7 +65,7 @@ def _fields(state: SyncState) -> dict[str, Any]:
         "name": state.sync,
         "state": state.standing.value,
         "listid": base.subject.listid if base else None,
-        "rows": base.rows if base else None,
+        "rows": base.changes.rows if base else None,
         "sent": base.sent if base else None,
         "base_at": base.at.isoformat() if base else None,
         "age_seconds": round((datetime.now(UTC) - base.at).total_seconds(), 1) if base else None,

@@ -83,21 +83,9 @@ class TaskSync:
 
         :param folder: an empty folder of this worker for the hashes.
         """
-        subject = self._subject(columns)
-        for _ in range(ATTEMPTS):
-            plan = self._planned(subject)
-            try:
-                blocks = self._snapshots.read(plan.base.snapshot, plan.base.parts) if plan.base else ()
-                known = KnownRows(folder, blocks)
-                break
-            except SnapshotLost as loss:
-                why = loss
-                if self.store.syncs.state(self.name).token == plan.state.token:
-                    plan, known = self._from_scratch(plan, why), KnownRows(folder)
-                    break
-        else:
-            plan, known = self._from_scratch(plan, why), KnownRows(folder)
-        for run in plan.doubted:
+        plan, known = self._with_base(self._subject(columns), folder)
+        # Where all rows are sent, none need be doubted.
+        for run in () if plan.sends_all else plan.doubted:
             try:
                 for keys, lines in self._snapshots.read(run.snapshot, run.parts):
                     known.doubt(keys, lines)
@@ -107,9 +95,16 @@ class TaskSync:
         self._plan = plan
         return known, plan.sends_all
 
-    def _from_scratch(self, plan: _Plan, why: SnapshotLost) -> _Plan:
-        self._say_all(f"its last run cannot be compared with: {why}")
-        return replace(plan, base=None, sends_all=True)
+    def _with_base(self, subject: Subject, folder: Path, attempts: int = ATTEMPTS) -> tuple[_Plan, KnownRows]:
+        plan = self._planned(subject)
+        try:
+            base = self._snapshots.read(plan.base.snapshot, plan.base.parts) if plan.base else ()
+            return plan, KnownRows(folder, base)
+        except SnapshotLost as loss:
+            if attempts > 1 and self.store.syncs.state(self.name).token != plan.state.token:
+                return self._with_base(subject, folder, attempts - 1)
+            self._say_all(f"its last run cannot be compared with: {loss}")
+            return replace(plan, base=None, sends_all=True), KnownRows(folder)
 
     def _subject(self, columns: Sequence[str]) -> Subject:
         return Subject(
@@ -306,7 +301,6 @@ class TaskSync:
                 full_at=self._began if plan.base is None or plan.sends_all else plan.base.full_at,
                 subject=plan.subject,
                 snapshot=self._snapshot,
-                rows=changes.rows,
                 sent=sum(file.rows for file in staged.files),
                 parts=self._parts,
                 changes=changes,

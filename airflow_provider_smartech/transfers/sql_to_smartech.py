@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_smartech.tasks.staged import TaskStagings
     from airflow_provider_smartech.tasks.submission import Submission
     from airflow_provider_smartech.uploads.staged_files import StagedFile, StagedFiles, Staging
-    from airflow_provider_smartech.uploads.upload import Upload
+    from airflow_provider_smartech.uploads.upload import TaskTry, Upload
 
 log = logging.getLogger(__name__)
 
@@ -314,14 +314,12 @@ class SqlToSmartechOperator(S3BaseOperator):
             raise SmartechConfigurationError(
                 f"only_changes=True needs {error.name}. Install airflow-provider-smartech[changes] on the workers."
             ) from error
-        task = submission.task
-        default = f"{task.dag_id}.{task.task_id}" + (f"[{task.map_index}]" if task.map_index >= 0 else "")
         sync = TaskSync(
             store=submission.store,
             statuses=submission.settings.statuses,
             max_rejected=self.max_rejected,
-            task=task,
-            name=self.sync_name or default,
+            task=submission.task,
+            name=self.sync_name or _default_name(submission.task),
             account=submission.hook.account,
             listid=self._example(submission).listid,
             primary_key=str(self.primary_key),
@@ -371,12 +369,21 @@ class SqlToSmartechOperator(S3BaseOperator):
         self._check_before(submission)
         submission.check_earlier()
         staged, changes = self._staged(submission), self._changes(submission)
+        if changes is None:
+            self._forget_base(submission)
         staged.remove_superseded(also_uploaded=self.delete_staged != "never")
         self._streaming = True
         try:
             return staged.stage(self._query(), self.s3_bucket, self.s3_prefix, changes)
         finally:
             self._streaming = False
+
+    def _forget_base(self, submission: Submission) -> None:
+        """Forget what earlier syncs of this task have sent, because it now sends something else besides."""
+        name = _default_name(submission.task)
+        if submission.store.syncs.state(name).base:
+            submission.store.syncs.forget(name)
+            log.warning("This task no longer has only_changes: if it gets it back, its first sync sends all rows.")
 
     def _check_before(self, submission: Submission) -> None:
         """Check everything that can be checked before the query runs."""
@@ -422,6 +429,11 @@ def _result(staged: StagedFiles, files: Sequence[dict[str, Any]]) -> dict[str, A
         **{name: total(files, name) for name in COUNTED},
         "files": list(files),
     }
+
+
+def _default_name(task: TaskTry) -> str:
+    """Return what a task's sync is called if it has no name of its own."""
+    return f"{task.dag_id}.{task.task_id}" + (f"[{task.map_index}]" if task.map_index >= 0 else "")
 
 
 def _is_true(value: bool | str) -> bool:

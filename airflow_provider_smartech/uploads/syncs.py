@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -83,7 +84,7 @@ class SyncRun(Document):
     ``folder`` is that of its ``files`` in S3, which tells its uploads; ``base`` the token of the base that it compared
     with, ``generation`` what it becomes if all is loaded; ``full_at`` when all rows were last sent. ``sent`` is the
     number of rows in the files, and ``max_rejected`` how many of them Smartech may reject. ``snapshot`` names the
-    hashes of all ``rows``, in so many ``parts``. This run sends again what others may have left wrong in Smartech:
+    hashes of all rows, in so many ``parts``. This run sends again what others may have left wrong in Smartech:
     those that are over (``settled``), and those of which something may still be loaded (``pending``).
     """
 
@@ -96,7 +97,6 @@ class SyncRun(Document):
     full_at: AwareDatetime
     subject: Subject
     snapshot: str
-    rows: int
     sent: int
     parts: int
     changes: Changes
@@ -258,14 +258,7 @@ class SyncStore:
             # What a damaged run names is not known.
             named = {run.snapshot for run in state.runs.values()}
             if not state.damaged:
-                self._remove(
-                    f"syncs/{folder}",
-                    lambda name, named=named: bool(  # type: ignore[misc]
-                        (snapshot := _named(_ROWS, name))
-                        and (snapshot not in named or name.startswith("."))
-                        and snapshot < stamp(before)
-                    ),
-                )
+                self._remove(f"syncs/{folder}", partial(_is_left, named, stamp(before)))
 
     def _state(self, folder: str) -> SyncState:
         names = self._files.names(folder)
@@ -286,6 +279,12 @@ class SyncStore:
 
     def _remove(self, folder: str, is_gone: Callable[[str], bool]) -> None:
         self._files.remove(f"{folder}/{name}" for name in self._files.names(folder) if is_gone(name))
+
+
+def _is_left(named: set[str], before: str, name: str) -> bool:
+    """Whether a file has hashes that are older than a time and that no run names, or only half of them."""
+    snapshot = _named(_ROWS, name)
+    return snapshot is not None and snapshot < before and (snapshot not in named or name.startswith("."))
 
 
 def new_name() -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from airflow_provider_smartech.cli.definition import main
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.syncs import STANDINGS, SyncRun
+from airflow_provider_smartech.uploads.syncs import STANDINGS, Changes, SyncRun
 from tests.cli.test_uploads_command import GROUP, MODULE
 from tests.support.records import sync_run
 
@@ -41,7 +41,8 @@ def listed(capsys: pytest.CaptureFixture[str], output: str = "json") -> Any:
 def base(store: UploadStore) -> SyncRun:
     """The base of the sync ``nightly``, and a run without a base of another."""
     at = datetime.now(UTC) - timedelta(hours=30)
-    run = store.syncs.add_run(sync_run(at=at, full_at=at - 10 * DAY, rows=1_000_000, sent=10_000))
+    changes = Changes(rows=1_000_000, new=0, changed=10_000, unchanged=990_000, removed=0)
+    run = store.syncs.add_run(sync_run(at=at, full_at=at - 10 * DAY, changes=changes, sent=10_000))
     store.syncs.make_base(run)
     store.syncs.write_rows("nightly", run.snapshot, 0, b"hashes")
     store.syncs.add_run(sync_run(sync="hourly [1]"))

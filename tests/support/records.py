@@ -30,7 +30,6 @@ def sync_run(**fields: object) -> SyncRun:
         "full_at": datetime.now(UTC),
         "subject": Subject(account="a", listid=33, primary_key="EMAIL", columns=("EMAIL", "NAME"), secret="s"),
         "snapshot": new_name(),
-        "rows": 5,
         "sent": 2,
         "parts": 1,
         "changes": Changes(rows=5, new=1, changed=1, unchanged=3, removed=0),

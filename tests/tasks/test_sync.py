@@ -200,6 +200,14 @@ class TestWhenAllIsSent:
             assert counts(run(sync(bucket, FIRST), night(2))) == [3, 3, 3, 0, 0, 0]
         assert "the API key or the address of the account changed since its last run" in caplog.text
 
+    def test_a_night_without_only_changes_makes_the_next_sync_a_full_one(
+        self, sandbox: SandboxServer, bucket: str
+    ) -> None:
+        run(sync(bucket, FIRST), night(1))
+        run(sync(bucket, {**FIRST, "b": "Bea"}, only_changes=False), night(2))
+        assert run(sync(bucket, FIRST), night(3))["sent"] == 3
+        assert contacts(sandbox) == FIRST
+
     def test_a_base_that_is_lost_makes_the_next_sync_a_full_one_with_a_warning(
         self, sandbox: SandboxServer, store: UploadStore, bucket: str, caplog: pytest.LogCaptureFixture
     ) -> None:
