@@ -18,7 +18,7 @@ def test_every_promise_holds_in_every_history() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_sync_that_completes_leaves_the_query_s_rows_in_smartech_in_every_history() -> None:
-    seen = run(120, 1, of_syncs=True)
+    seen = run(40, 1, of_syncs=True)
     assert seen["sync that left rows out"] > 5
     assert seen["sync that sent nothing"] > 1
     assert seen["loaded late"] > 1

@@ -106,8 +106,10 @@ class World:
         self._stack = ExitStack()
         self._numbers: list[Iterator[int]] = []
         enter = self._stack.enter_context
-        self.files = FlakyFiles()
-        attach("memory", conn_id="flaky", fs=self.files)
+        # Airflow keeps what was attached first, so another world of this process has the same files.
+        files = attach("memory", conn_id="flaky", fs=FlakyFiles()).fs
+        assert isinstance(files, FlakyFiles)
+        self.files = files
         enter(patch.dict(os.environ, SETTINGS))
         # The product's own waits between attempts, shortened.
         enter(patch("airflow_provider_smartech.tasks.sender.STORE_WAIT_SECONDS", 0.001))
