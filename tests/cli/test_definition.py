@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import timedelta
 
 import pytest
 
 from airflow_provider_smartech.cli.definition import age, main, states
 from airflow_provider_smartech.uploads.overview import MEANINGS, NEED_ATTENTION
-from tests.cli.test_uploads_command import GROUP, MODULE
+from tests.support.commands import GROUP, MODULE, started
 
 
 @pytest.mark.parametrize(("text", "days"), [("30d", 30), ("4w", 28), ("36h", 1.5), (" 1D ", 1)])
@@ -35,8 +34,8 @@ def test_states_are_separated_by_commas_and_are_ones_that_exist(capsys: pytest.C
 
 
 @pytest.mark.parametrize("command", [GROUP, MODULE])
-def test_the_help_says_what_each_state_means_and_which_need_attention(command: list[str]) -> None:
-    done = subprocess.run([*command, "uploads", "--help"], capture_output=True, text=True, check=True)
+def test_the_help_says_what_each_state_means_and_which_need_attention(command: tuple[str, ...]) -> None:
+    done = started("uploads", "--help", command=command)
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert [f"{state} {meaning}" for state, meaning in MEANINGS.items() if f"{state} {meaning}" not in lines] == []
     attention = " ".join(lines).partition(" attention ")[2]

@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import yaml
 
-from airflow_provider_smartech.cli.definition import main
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.syncs import STANDINGS, Changes, SyncRun
-from tests.cli.test_uploads_command import GROUP, MODULE
+from tests.support.commands import GROUP, MODULE, called, started
 from tests.support.records import sync_run
 
 DAY = timedelta(days=1)
 
 
-def said(*arguments: str, command: list[str] = GROUP, typed: str = "") -> str:
-    done = subprocess.run([*command, *arguments], input=typed, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def failed(*arguments: str, command: list[str] = MODULE, typed: str = "", status: int = 1) -> str:
-    done = subprocess.run([*command, *arguments], input=typed, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.startswith("Traceback")) == (status, False)
+def failed(*arguments: str, typed: str = "", status: int = 1) -> str:
+    done = called(*arguments, typed=typed)
+    assert done.status == status
     return done.stderr.splitlines()[-1]
 
 
-def listed(capsys: pytest.CaptureFixture[str], output: str = "json") -> Any:
-    main(("syncs", "--output", output))
-    shown = capsys.readouterr().out
-    return json.loads(shown) if output == "json" else shown
+def listed(output: str = "json") -> Any:
+    done = called("syncs", "--output", output)
+    assert done.status == 0
+    return json.loads(done.stdout) if output == "json" else done.stdout
 
 
 @pytest.fixture
@@ -49,8 +41,8 @@ def base(store: UploadStore) -> SyncRun:
     return run
 
 
-def test_syncs_are_listed_by_name_as_json_yaml_and_a_table(base: SyncRun, capsys: pytest.CaptureFixture[str]) -> None:
-    as_json = json.loads(said("syncs", "--output", "json"))
+def test_syncs_are_listed_by_name_as_json_yaml_and_a_table(base: SyncRun) -> None:
+    as_json = listed()
     assert [sync["name"] for sync in as_json] == ["hourly [1]", "nightly"]
     without, nightly = as_json
     assert nightly["age_seconds"] == pytest.approx(30 * 3600, abs=600)
@@ -66,63 +58,62 @@ def test_syncs_are_listed_by_name_as_json_yaml_and_a_table(base: SyncRun, capsys
         "open_runs": 0,
     }
     assert (without["state"], without["listid"], without["rows"], without["base_at"]) == ("no base", None, None, None)
-    as_yaml = yaml.safe_load(said("syncs", "--output", "yaml", command=MODULE))
+    as_yaml = yaml.safe_load(listed("yaml"))
     assert [list(sync) for sync in as_yaml] == [list(sync) for sync in as_json]
-    plain = listed(capsys, "plain")
+    plain = listed("plain")
     header, *_, line = [line.split() for line in plain.splitlines() if line.startswith(("name", "nightly"))]
     assert header == ["name", "state", "listid", "rows", "sent", "base_at", "age", "full_at", "open_runs"]
     at, full_at = (f"{moment:%Y-%m-%d %H:%M:%S}".split() for moment in (base.at, base.full_at))
     assert line == ["nightly", "ready", "33", "1000000", "10000", *at, "30h", *full_at, "0"]
-    assert "hourly [1]" in " ".join(listed(capsys, "table").split())
+    assert "hourly [1]" in " ".join(listed("table").split())
 
 
-def test_an_age_of_two_days_or_more_is_in_days(store: UploadStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_age_of_two_days_or_more_is_in_days(store: UploadStore) -> None:
     store.syncs.make_base(store.syncs.add_run(sync_run(at=datetime.now(UTC) - 12 * DAY)))
-    assert " 12d " in listed(capsys, "plain")
+    assert " 12d " in listed("plain")
 
 
-def test_what_the_next_run_compares_with_is_a_state_that_the_help_explains(
-    store: UploadStore, base: SyncRun, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_next_run_compares_with_is_a_state_that_the_help_explains(store: UploadStore, base: SyncRun) -> None:
     store.syncs.add_run(sync_run(base=base.name, generation=2))
-    assert [(sync["state"], sync["open_runs"]) for sync in listed(capsys)] == [("no base", None), ("open runs", 1)]
+    assert [(sync["state"], sync["open_runs"]) for sync in listed()] == [("no base", None), ("open runs", 1)]
     for _ in range(2):
         store.syncs.make_base(store.syncs.add_run(sync_run(base=base.name, generation=2)))
-    assert [sync["state"] for sync in listed(capsys)] == ["no base", "two bases"]
-    lines = [" ".join(line.split()) for line in said("syncs", "--help").splitlines()]
+    assert [sync["state"] for sync in listed()] == ["no base", "two bases"]
+    lines = [" ".join(line.split()) for line in called("syncs", "--help").stdout.splitlines()]
     assert [state for state, meaning in STANDINGS.items() if f"{state} {meaning}" not in lines] == []
 
 
-def test_hashes_alone_are_no_sync(store: UploadStore, capsys: pytest.CaptureFixture[str]) -> None:
-    assert listed(capsys) == []
+def test_hashes_alone_are_no_sync(store: UploadStore) -> None:
+    assert listed() == []
     store.syncs.write_rows("nightly", sync_run().snapshot, 0, b"hashes of a first run that is about to send")
-    assert listed(capsys) == []
+    assert listed() == []
 
 
 @pytest.mark.parametrize("command", [GROUP, MODULE])
 def test_a_reset_asks_first_and_says_that_the_next_run_uploads_all_rows(
-    store: UploadStore, base: SyncRun, command: list[str]
+    store: UploadStore, base: SyncRun, command: tuple[str, ...]
 ) -> None:
     reset = ("syncs", "reset", "nightly")
     for typed in ("n\n", ""):
-        assert failed(*reset, command=command, typed=typed).endswith("Nothing was reset.")
+        assert failed(*reset, typed=typed).endswith("Nothing was reset.")
     assert store.syncs.state("nightly").base == base
-    shown = said(*reset, command=command, typed="y\n")
-    assert shown.endswith("The sync nightly was reset. Its next run uploads all rows.\n")
+    done = started(*reset, command=command, typed="y\n")
+    assert (done.status, "Traceback" in done.stderr) == (0, False)
+    assert done.stdout.endswith("The sync nightly was reset. Its next run uploads all rows.\n")
     assert store.syncs.state("nightly").base is None
     assert store.syncs.read_rows("nightly", base.snapshot, 0) is None
 
 
-def test_a_sync_that_was_reset_is_listed_without_a_base_and_can_be_reset_again(
-    base: SyncRun, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sync_that_was_reset_is_listed_without_a_base_and_can_be_reset_again(base: SyncRun) -> None:
     for _ in range(2):
-        main(("syncs", "reset", "nightly", "--yes"))
-        assert capsys.readouterr().out == "The sync nightly was reset. Its next run uploads all rows.\n"
-        nightly = listed(capsys)[1]
+        assert (
+            called("syncs", "reset", "nightly", "--yes").stdout
+            == "The sync nightly was reset. Its next run uploads all rows.\n"
+        )
+        nightly = listed()[1]
         assert (nightly.pop("name"), nightly.pop("state")) == ("nightly", "no base")
         assert set(nightly.values()) == {None}
-        assert listed(capsys, "plain").splitlines()[-1].split() == ["nightly", "no", "base"]
+        assert listed("plain").splitlines()[-1].split() == ["nightly", "no", "base"]
 
 
 @pytest.mark.usefixtures("base")
@@ -147,21 +138,15 @@ def test_other_words_are_refused(store: UploadStore, arguments: tuple[str, ...],
 
 
 @pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
-def test_a_name_does_nothing_to_the_terminal(
-    store: UploadStore, capsys: pytest.CaptureFixture[str], output: str
-) -> None:
+def test_a_name_does_nothing_to_the_terminal(store: UploadStore, output: str) -> None:
     store.syncs.add_run(sync_run(sync="\x1b]0;owned\x07[red]"))
-    main(("syncs", "--output", output))
-    assert "\x1b" not in capsys.readouterr().out
-    with pytest.raises(SystemExit) as caught:
-        main(("syncs", "reset", "\x1b]0;owned", "--yes"))
-    assert "\x1b" not in str(caught.value)
-    assert "[red]" in str(caught.value)
-    done = subprocess.run(
-        [*MODULE, "syncs", "reset", "\x1b]0;owned\x07[red]"], input="y\n", capture_output=True, text=True, check=True
-    )
-    assert "Forget what the sync \\x1b]0;owned\\x07[red] has uploaded?" in done.stdout
-    assert "\x1b" not in done.stdout
+    assert "\x1b" not in called("syncs", "--output", output).stdout
+    error = failed("syncs", "reset", "\x1b]0;owned", "--yes")
+    assert "\x1b" not in error
+    assert "[red]" in error
+    asked = called("syncs", "reset", "\x1b]0;owned\x07[red]", typed="y\n").stdout
+    assert "Forget what the sync \\x1b]0;owned\\x07[red] has uploaded?" in asked
+    assert "\x1b" not in asked
 
 
 def test_a_store_that_does_not_answer_is_one_line_of_error(monkeypatch: pytest.MonkeyPatch) -> None:
