@@ -16,17 +16,16 @@ from airflow_provider_smartech.api.account import Account
 from airflow_provider_smartech.changes.hashing import Hashes, SyncSecret
 from airflow_provider_smartech.changes.known_rows import KnownRows
 from airflow_provider_smartech.changes.snapshot import SnapshotLost, Snapshots
-from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError
-from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging, is_in
+from airflow_provider_smartech.errors import UploadStoreError
+from airflow_provider_smartech.tasks.run_outcomes import RunOutcomes
+from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.syncs import Subject, SyncRun, SyncState, new_name, stamp
-from airflow_provider_smartech.uploads.upload import State, TaskTry, Upload
+from airflow_provider_smartech.uploads.syncs import OVER_AFTER, Subject, SyncRun, SyncState, new_name, stamp
+from airflow_provider_smartech.uploads.upload import TaskTry
 
 log = logging.getLogger(__name__)
 
-# After that, Smartech no longer loads a file: a signed link is valid for so long at most.
-OVER_AFTER = timedelta(days=7)
 # A nightly run does not start at the same second each night: so much of ``full_every`` may be missing, at most an hour.
 EARLY_SHARE, MOST_EARLY = 0.1, timedelta(hours=1)
 # How often the base is read anew because another run has just replaced it.
@@ -74,6 +73,7 @@ class TaskSync:
         self.secret = SyncSecret(self.account.api_key, self.name)
         self._began = datetime.now(UTC)
         self._snapshot = new_name()
+        self._outcomes = RunOutcomes(store=self.store, statuses=self.statuses)
         self._snapshots = Snapshots(self.store.syncs, self.name, self.secret)
 
     # --- before the rows are read ------------------------------------------------------------------------------------
@@ -121,21 +121,21 @@ class TaskSync:
         settled, pending, doubted = self._surely_over(state), list[str](), list[SyncRun]()
         pending += [name for name in state.damaged if name not in settled]
         for run in state.unsettled():
-            uploads = self._uploads(run)
+            uploads = self._outcomes.uploads(run)
             names = [one.name for one in state.of_folder(run.folder)]
-            (settled if self._is_over(run, uploads) else pending).extend(names)
-            if base is None or self._surely_not_loaded(run, uploads):
+            (settled if self._outcomes.is_over(run, uploads) else pending).extend(names)
+            if base is None or self._outcomes.surely_not_loaded(run, uploads):
                 continue
             if run.subject != subject:
                 reasons.append("a run with another key, account, list or header may be loaded")
-            elif self._is_complete(run, uploads) and run.name not in base.pending:
+            elif self._outcomes.is_complete(run, uploads) and run.name not in base.pending:
                 reasons.append("another run of it completed at the same time")
             else:
                 doubted.append(run)
         for name in state.bases:
             if name in state.runs:
                 names = [one.name for one in state.of_folder(state.runs[name].folder)]
-                is_over = self._has_all_loaded(state.runs[name], self._uploads(state.runs[name]))
+                is_over = self._outcomes.has_all_loaded(state.runs[name], self._outcomes.uploads(state.runs[name]))
                 (settled if is_over else pending).extend(names)
         for reason in dict.fromkeys(reasons):
             self._say_all(reason)
@@ -187,8 +187,6 @@ class TaskSync:
     def _say_all(self, why: str) -> None:
         log.warning("Sync %s: all rows are sent, because %s.", self.name, why)
 
-    # --- what became of the runs -------------------------------------------------------------------------------------
-
     def _caught_up(self, state: SyncState) -> SyncState:
         """Make a run the base that completed, if its task died before it could do so."""
         complete = [run for run in state.unsettled() if self._would_be_base(run, state)]
@@ -205,57 +203,7 @@ class TaskSync:
         return self._caught_up(self.store.syncs.state(self.name))
 
     def _would_be_base(self, run: SyncRun, state: SyncState) -> bool:
-        return run.base == state.token and self._is_complete(run, self._uploads(run))
-
-    def _uploads(self, run: SyncRun) -> list[Upload]:
-        """Return what is recorded of a run's uploads: less than there are, if they were purged or cannot be read."""
-        try:
-            return [upload for upload in self.store.of_all_parts(run.task) if is_in(run.folder, upload)]
-        except UploadRecordUnreadable as error:
-            log.warning("Sync %s: what became of a run is not known. %s", self.name, error)
-            return []
-
-    def _state(self, upload: Upload) -> State:
-        return upload.progress(self.statuses).state
-
-    def _is_complete(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
-        """Whether all files of a run were loaded."""
-        # By the limit that it was sent with: a higher one may not turn a red night into a base.
-        states = {one.key: one.progress(self.statuses, run.max_rejected).state for one in uploads}
-        loaded = {upload.record.file for upload in uploads if states[upload.key] is State.COMPLETED}
-        return len(loaded) == run.files
-
-    def _has_all_loaded(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
-        """Whether all copies of a base's files are known to have ended, or are too old to be loaded."""
-        if datetime.now(UTC) - run.at > OVER_AFTER:
-            return True
-        return len({upload.record.file for upload in uploads}) == run.files and self._has_none_open(uploads)
-
-    def _surely_not_loaded(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
-        """Whether all files of a run were sent, and none was accepted. Uploads that are not known may be purged."""
-        files = {upload.record.file for upload in uploads}
-        return len(files) == run.files and all(self._state(upload) is State.NOT_ACCEPTED for upload in uploads)
-
-    def _is_over(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
-        """Whether nothing of a run will be loaded from now on."""
-        if datetime.now(UTC) - run.at > OVER_AFTER:
-            return True
-        # Its try sends no file twice; another try records a run of its own first.
-        ended = {
-            upload.record.file
-            for upload in uploads
-            if self._state(upload).ended
-            and any(
-                task and task.is_not_before(run.task)
-                for task in (upload.record.task, *(handover.task for handover in upload.handovers))
-            )
-        }
-        return len(ended) == run.files and self._has_none_open(uploads)
-
-    def _has_none_open(self, uploads: Sequence[Upload]) -> bool:
-        """Whether each upload has ended, was not accepted, or is too old to be loaded."""
-        states = [self._state(one) for one in uploads if datetime.now(UTC) - one.record.at <= OVER_AFTER]
-        return all(state.ended or state is State.NOT_ACCEPTED for state in states)
+        return run.base == state.token and self._outcomes.is_complete(run, self._outcomes.uploads(run))
 
     # --- after the rows were read ------------------------------------------------------------------------------------
 
@@ -321,17 +269,12 @@ class TaskSync:
         if is_same and base and base.folder == staging.folder:
             return True
         is_settled = base is not None and any(one.name in base.settled for one in runs)
-        is_outdated = run.base != state.token and not self._is_under_way(run)
+        is_outdated = run.base != state.token and not self._outcomes.is_under_way(run)
         if not is_same or is_settled or is_outdated:
             log.warning("Sync %s: its files of an earlier try are outdated; running the query again.", self.name)
             return False
         self.store.syncs.add_run(run.model_copy(update={"task": self.task, "at": datetime.now(UTC)}))
         return True
-
-    def _is_under_way(self, run: SyncRun) -> bool:
-        """Whether Smartech is about to load something of it, and nobody has given that up."""
-        under_way = (State.ACCEPTED, State.IN_PROGRESS)
-        return any(self._state(one) in under_way and not one.given_up for one in self._uploads(run))
 
     def completed(self, staging: Staging) -> None:
         """Make the run with these files the base of the next sync, because all of them are loaded."""

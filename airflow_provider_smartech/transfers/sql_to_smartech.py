@@ -374,9 +374,12 @@ class SqlToSmartechOperator(S3BaseOperator):
         staged.remove_superseded(also_uploaded=self.delete_staged != "never")
         self._streaming = True
         try:
-            return staged.stage(self._query(), self.s3_bucket, self.s3_prefix, changes)
+            staging = staged.stage(self._query(), self.s3_bucket, self.s3_prefix, changes)
         finally:
             self._streaming = False
+        if changes is None:
+            self._tell_sync(submission, staging)
+        return staging
 
     def _forget_base(self, submission: Submission) -> None:
         """Forget what earlier syncs of this task have sent, because it now sends something else besides."""
@@ -384,6 +387,16 @@ class SqlToSmartechOperator(S3BaseOperator):
         if submission.store.syncs.state(name).base:
             submission.store.syncs.forget(name)
             log.warning("This task no longer has only_changes: if it gets it back, its first sync sends all rows.")
+
+    def _tell_sync(self, submission: Submission, staging: Staging) -> None:
+        """Record for the syncs of this task, if there were any, what it is about to send: it may be loaded late."""
+        from airflow_provider_smartech.uploads.syncs import SyncRun
+
+        name, syncs = _default_name(submission.task), submission.store.syncs
+        if staging.files and syncs.state(name).is_recorded:
+            rows = sum(file.rows for file in staging.files)
+            run = SyncRun.of_all_rows(name, submission.task, staging.folder, files=len(staging.files), rows=rows)
+            syncs.add_run(run)
 
     def _check_before(self, submission: Submission) -> None:
         """Check everything that can be checked before the query runs."""

@@ -20,7 +20,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
@@ -28,6 +28,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.upload import Document, TaskTry
+
+# After that, Smartech no longer loads what a run has sent: a signed link is valid for seven days at most, and is made
+# at most some hours after the run is recorded.
+OVER_AFTER = timedelta(days=8)
 
 _NAME = r"20[0-9]{6}T[0-9]{6}\.[0-9]{6}-[0-9a-f]{8}"
 _RUN = re.compile(rf"run-({_NAME})\.json")
@@ -104,6 +108,27 @@ class SyncRun(Document):
     settled: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     name: str = Field(default="", exclude=True)
+
+    @classmethod
+    def of_all_rows(cls, sync: str, task: TaskTry, folder: str, *, files: int, rows: int) -> SyncRun:
+        """Return the run of a task that uploads without ``only_changes``.
+
+        It is like no other, so it never becomes a base, and syncs send all rows until it is over.
+        """
+        return cls(
+            sync=sync,
+            task=task,
+            folder=folder,
+            files=files,
+            base="none",
+            generation=0,
+            full_at=datetime.now(UTC),
+            subject=Subject(account="", listid=None, primary_key="", columns=(), secret=""),
+            snapshot="none",
+            sent=rows,
+            parts=0,
+            changes=Changes(rows=rows, new=rows, changed=0, unchanged=0, removed=0),
+        )
 
 
 class Standing(StrEnum):
@@ -242,23 +267,31 @@ class SyncStore:
         folder, state = _folder(sync), self.state(sync)
         if not state.is_recorded:
             return False
-        self._files.write(f"{folder}/base-{state.generation + 1:08}-{new_name()}", b"{}")
+        self._reset(folder, state)
         kept = {run.snapshot for name, run in state.runs.items() if name not in state.bases}
         gone = {run.snapshot for name, run in state.runs.items() if name in state.bases} - kept
         self._remove(folder, lambda name: _named(_ROWS, name) in gone)
         return True
 
     def purge(self, before: datetime) -> None:
-        """Remove the hashes that no run names, and that a process has left that died before that time.
+        """Remove what syncs have left that never completed, and what died processes have left, before that time.
 
-        Bases stay, however old: a sync of which nothing changes does not renew its base.
+        Bases stay, however old: a sync of which nothing changes does not renew its base. But a base is forgotten if
+        runs after it were not followed by one that completed: what they sent is no longer known.
         """
-        for folder in self._files.folders("syncs"):
-            state = self._state(f"syncs/{folder}")
+        for name in self._files.folders("syncs"):
+            folder = f"syncs/{name}"
+            state = self._state(folder)
+            oldest = stamp(min(before, datetime.now(UTC) - OVER_AFTER))
+            gone = {run for run in (*state.runs, *state.damaged) if run < oldest and run not in state.bases}
+            if gone and state.base:
+                self._reset(folder, state)
             # What a damaged run names is not known.
-            named = {run.snapshot for run in state.runs.values()}
-            if not state.damaged:
-                self._remove(f"syncs/{folder}", partial(_is_left, named, stamp(before)))
+            if state.damaged and not gone.issuperset(state.damaged):
+                continue
+            named = {run.snapshot for name, run in state.runs.items() if name not in gone}
+            self._remove(folder, partial(_is_left, named, stamp(before)))
+            self._files.remove(f"{folder}/run-{run}.json" for run in gone)
 
     def _state(self, folder: str) -> SyncState:
         names = self._files.names(folder)
@@ -276,6 +309,9 @@ class SyncStore:
             generations[int(form[1])].append(form[2])
         highest = max(generations, default=0)
         return SyncState(runs, damaged, highest, generations[highest] if highest else [])
+
+    def _reset(self, folder: str, state: SyncState) -> None:
+        self._files.write(f"{folder}/base-{state.generation + 1:08}-{new_name()}", b"{}")
 
     def _remove(self, folder: str, is_gone: Callable[[str], bool]) -> None:
         self._files.remove(f"{folder}/{name}" for name in self._files.names(folder) if is_gone(name))

@@ -208,6 +208,18 @@ class TestWhenAllIsSent:
         assert run(sync(bucket, FIRST), night(3))["sent"] == 3
         assert contacts(sandbox) == FIRST
 
+    def test_all_rows_are_sent_until_a_night_without_only_changes_is_over(
+        self, sandbox: SandboxServer, bucket: str
+    ) -> None:
+        run(sync(bucket, FIRST), night(1))
+        sandbox.faults = frozenset({Fault.PINGBACK_LATE})
+        with pytest.raises(UploadTimeout):
+            run(sync(bucket, {**FIRST, "b": "Bea"}, only_changes=False, timeout=1), night(2))
+        sandbox.faults = frozenset()
+        assert [run(sync(bucket, FIRST), night(number))["sent"] for number in (3, 4)] == [3, 3]
+        sandbox.release()
+        assert [run(sync(bucket, FIRST), night(number))["sent"] for number in (5, 6)] == [3, 0]
+
     def test_a_base_that_is_lost_makes_the_next_sync_a_full_one_with_a_warning(
         self, sandbox: SandboxServer, store: UploadStore, bucket: str, caplog: pytest.LogCaptureFixture
     ) -> None:

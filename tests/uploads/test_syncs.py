@@ -219,6 +219,29 @@ class TestWhatIsRemoved:
         assert has_rows(syncs, base) == [True]
         assert [syncs.read_rows("nightly", name, 0) is not None for name in (orphan, fresh)] == [False, True]
 
+    def test_a_purge_removes_runs_that_none_followed_and_then_no_base_can_be_trusted(
+        self, syncs: SyncStore, folder: Folder
+    ) -> None:
+        now = datetime.now(UTC)
+        with time_machine.travel(now - 90 * DAY):
+            base = completed(syncs)
+            failed = sent(syncs, base=base.name, generation=2)
+            damaged(folder)
+        newer = sent(syncs, base=base.name, generation=2)
+        syncs.purge(now - 30 * DAY)
+        state = syncs.state("nightly")
+        assert (kept(syncs), state.damaged, state.base) == ({base.name, newer.name}, [], None)
+        assert has_rows(syncs, failed, newer) == [False, True]
+        # It compared with that base.
+        assert syncs.make_base(newer).base is None
+
+    def test_a_purge_keeps_the_runs_that_may_still_be_loaded_however_soon_it_comes(self, syncs: SyncStore) -> None:
+        base = completed(syncs)
+        with time_machine.travel(datetime.now(UTC) - 7 * DAY):
+            open_one = sent(syncs, base=base.name, generation=2)
+        syncs.purge(datetime.now(UTC) + DAY)
+        assert (kept(syncs), syncs.state("nightly").base) == ({base.name, open_one.name}, base)
+
     def test_a_purge_removes_no_hashes_that_a_damaged_run_may_name(self, syncs: SyncStore, folder: Folder) -> None:
         with time_machine.travel(datetime.now(UTC) - 90 * DAY):
             completed(syncs)
