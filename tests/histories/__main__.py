@@ -20,6 +20,8 @@ from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import run_state_machine_as_test
 
 STEPS = 25
+# A history of syncs, which has several tasks, takes as long as several others.
+SYNCS_SHARE = 5
 REPORT = Path(__file__).parents[2] / "bench" / "histories.md"
 
 
@@ -61,7 +63,10 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Share the histories among processes, one for each core, and keep what they have seen."""
+    """Share the histories among processes, one for each core, and keep what they have seen.
+
+    Of syncs, a fifth as many are run besides.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.histories")
     parser.add_argument("--histories", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**31))
@@ -70,19 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--alone", action="store_true", help="run them in this process, and keep nothing")
     options = parser.parse_args(arguments)
     if options.alone:
-        print(json.dumps(run(options.histories, options.seed, shrink=not options.no_shrink)))
+        kinds = {"tasks": (options.histories, False), "syncs": (options.histories // SYNCS_SHARE, True)}
+        seen = {
+            kind: run(histories, options.seed, of_syncs=of_syncs, shrink=not options.no_shrink)
+            for kind, (histories, of_syncs) in kinds.items()
+        }
+        print(json.dumps(seen))
         return
-    print(f"{options.histories:,} histories from seed {options.seed}, in {options.processes} processes", flush=True)
+    print(
+        f"{options.histories:,} histories of tasks from seed {options.seed}, in {options.processes} processes",
+        flush=True,
+    )
     began, share = time.monotonic(), -(-options.histories // options.processes)
     command = [sys.executable, "-m", "tests.histories", "--alone", "--histories", str(share)]
     command += ["--no-shrink"] if options.no_shrink else []
     with tempfile.TemporaryDirectory(prefix="smartech-simulate-") as folder:
         started = [_start(command, options.seed + n, Path(folder) / str(n)) for n in range(options.processes)]
-        seen = [_finish(process, log) for process, log in started]
-    if None in seen:
+        finished = [_finish(process, log) for process, log in started]
+    if None in finished:
         raise SystemExit("A promise was broken; the history is printed above.")
-    total = sum((Counter(one) for one in seen), Counter[str]())
-    report = "\n".join(_report(share * options.processes, options.seed, time.monotonic() - began, total))
+    total = {kind: sum((Counter(one[kind]) for one in finished if one), Counter[str]()) for kind in ("tasks", "syncs")}
+    report = "\n".join(_report(options.seed, time.monotonic() - began, total))
     REPORT.write_text(f"{report}\n", "utf-8")
     print(report)
 
@@ -98,29 +111,31 @@ def _start(command: list[str], number: int, home: Path) -> tuple[subprocess.Pope
     return process, log
 
 
-def _finish(process: subprocess.Popen[bytes], log: Path) -> dict[str, int] | None:
+def _finish(process: subprocess.Popen[bytes], log: Path) -> dict[str, dict[str, int]] | None:
     process.wait()
     text = log.read_text("utf-8", errors="replace")
     if process.returncode == 0:
-        seen: dict[str, int] = json.loads(text.splitlines()[-1])
+        seen: dict[str, dict[str, int]] = json.loads(text.splitlines()[-1])
         return seen
     print(text[-20_000:])
     return None
 
 
-def _report(histories: int, number: int, seconds: float, seen: Counter[str]) -> Iterator[str]:
+def _report(number: int, seconds: float, total: dict[str, Counter[str]]) -> Iterator[str]:
     yield "# Histories"
     yield ""
     yield (
-        f"Made by `make simulate` on {datetime.now(UTC):%Y-%m-%d}: {histories:,} histories of up to {STEPS} steps from "
-        f"seed {number}, in {seconds / 60:.0f} minutes. Every promise of `tests/histories/promises.py` held after "
-        "every step."
+        f"Made by `make simulate` on {datetime.now(UTC):%Y-%m-%d}: histories of up to {STEPS} steps, "
+        f"from seed {number}, in {seconds / 60:.0f} minutes. Every promise of `tests/histories/` held after every step."
     )
-    yield ""
-    yield "| what happened in them | times |"
-    yield "| --- | ---: |"
-    for what, times in seen.most_common():
-        yield f"| {what} | {times:,} |"
+    for kind, seen in total.items():
+        yield ""
+        yield f"## {seen.pop('history'):,} histories of {kind}"
+        yield ""
+        yield "| what happened in them | times |"
+        yield "| --- | ---: |"
+        for what, times in seen.most_common():
+            yield f"| {what} | {times:,} |"
 
 
 if __name__ == "__main__":

@@ -24,18 +24,22 @@ from tests.histories.pingbacks import KINDS, message
 from tests.histories.world import BUCKET, Taken, Trouble, Try, World
 from tests.support.tasks import FakeTaskInstance, context
 
-NAMES = [f"contact-{number}@contacts.example" for number in range(5)]
-VALUES = ["first", "second", "third"]
+NAMES = [*(f"contact-{number}@contacts.example" for number in range(4)), "contact, 4@contacts.example"]
+VALUES = ["first", 'the "second", as CSV', "third\nline"]
+COLUMNS = {"first": "email AS EMAIL, name AS NAME", "last": "name AS NAME, email AS EMAIL"}
+# What the rows of one contact have: mostly there is one row, seldom none or two.
+VALUES_OF_ONE = any_of([*[[value] for value in VALUES] * 6, *[[]] * 3, VALUES[:2], VALUES[1:]])
 # Most steps are about the last night.
 WHICH = any_of([-1, -1, -1, -2])
 
 
 @dataclass
 class Night:
-    """A DAG run and its task."""
+    """A DAG run and its task; a ``plain`` one uploads all rows, without ``only_changes``."""
 
     number: int
     max_tries: int
+    plain: bool = False
     try_number: int = 1
     state: str = "ready"
     deferred: Any = None
@@ -57,9 +61,14 @@ class Night:
 
 @dataclass
 class Staged:
-    """What a try has streamed, and from where on others have loaded something else of it."""
+    """What a try has streamed, and of whom others have loaded something since.
 
-    contacts: dict[str, str]
+    ``contacts`` has the values that a full upload may leave: that of the last row, or, where the rows of a contact may
+    be in different files, of any of them.
+    """
+
+    contacts: dict[str, set[str]]
+    rows: int
     account: int
     overwritten: set[str] = field(default_factory=set)
 
@@ -76,17 +85,19 @@ class SyncHistory(RuleBasedStateMachine):
         delete_staged=st.sampled_from(["on_success", "always", "never"]),
         max_rows_per_file=st.sampled_from([None, None, 2]),
         deferrable=st.booleans(),
+        on_duplicate_key=st.sampled_from(["fail", "keep"]),
+        key=st.sampled_from(list(COLUMNS)),
         retries=st.integers(0, 2),
         number=st.integers(0, 2**20),
     )
-    def begin(self, number: int, retries: int, **choices: Any) -> None:
+    def begin(self, number: int, retries: int, key: str, **choices: Any) -> None:
         """Choose what the DAG looks like."""
         assume(number)
         self.seen["history"] += 1
         self.world.begin()
-        self.retries, self.choices = retries, choices
-        self.contacts = dict.fromkeys(NAMES[:3], VALUES[0])
-        self.world.rewrite(self.contacts)
+        self.retries, self.columns, self.choices = retries, COLUMNS[key], choices
+        self.contacts = {name: [VALUES[0]] for name in NAMES[:3]}
+        self.world.rewrite(self._rows())
         self.account = 0
         self.nights = [Night(1, retries)]
         self.staged: dict[str, Staged] = {}
@@ -95,28 +106,29 @@ class SyncHistory(RuleBasedStateMachine):
 
     # --- the nights --------------------------------------------------------------------------------------------------
 
-    def edit(self, who: str, value: str | None) -> None:
-        """A contact of the warehouse is added, changed or removed."""
+    def edit(self, who: str, values: list[str]) -> None:
+        """A contact of the warehouse is added, changed or removed; it may be there twice."""
         self.contacts.pop(who, None)
-        if value:
-            self.contacts[who] = value
-        self.world.rewrite(self.contacts)
+        if values:
+            self.contacts[who] = values
+        self.world.rewrite(self._rows())
 
-    @rule(who=any_of(NAMES), value=any_of([*VALUES, *VALUES, None]))
-    def troubled_night(self, who: str, value: str | None) -> None:
+    @rule(who=any_of(NAMES), values=VALUES_OF_ONE, plain=any_of([*[False] * 9, True]))
+    def troubled_night(self, who: str, values: list[str], plain: bool) -> None:
         """Another DAG run is about to begin, whatever became of the one before."""
-        self.edit(who, value)
-        self.next_night()
+        self.edit(who, values)
+        # What a task has sent that never had ``only_changes``, its first sync does not know.
+        self.next_night(plain and self.world.store.syncs.state("dag.upload").is_recorded)
 
-    def next_night(self) -> None:
+    def next_night(self, plain: bool = False) -> None:
         """Another DAG run begins."""
-        self.nights.append(Night(self.nights[-1].number + 1, self.retries))
+        self.nights.append(Night(self.nights[-1].number + 1, self.retries, plain))
 
-    @rule(edits=st.lists(st.tuples(any_of(NAMES), any_of([*VALUES, *VALUES, None])), max_size=2))
-    def calm_night(self, edits: list[tuple[str, str | None]]) -> None:
+    @rule(edits=st.lists(st.tuples(any_of(NAMES), VALUES_OF_ONE), max_size=2))
+    def calm_night(self, edits: list[tuple[str, list[str]]]) -> None:
         """A night in which nothing goes wrong, whatever is left of those before."""
-        for who, value in edits:
-            self.edit(who, value)
+        for who, values in edits:
+            self.edit(who, values)
         self.next_night()
         night = self.nights[-1]
         self._start(night, Fault.PINGBACK_FIRST, None, timedelta())
@@ -143,7 +155,7 @@ class SyncHistory(RuleBasedStateMachine):
         faults = frozenset({answer} if answer else ())
         night.xcoms = {}
         before = self._loaded()
-        done = self.world.run(self._task(), night.ti(), faults=faults, trouble=trouble, skew=skew)
+        done = self.world.run(self._task(night), night.ti(), faults=faults, trouble=trouble, skew=skew)
         self._ended(night, done, before)
 
     @rule(which=WHICH, trouble=troubles, skew=minutes, by_airflow=st.booleans())
@@ -155,7 +167,7 @@ class SyncHistory(RuleBasedStateMachine):
     def _resume(self, night: Night, trouble: Trouble | None, skew: timedelta, *, by_airflow: bool) -> None:
         before = self._loaded()
         done = self.world.resume(
-            self._task(), night.ti(), night.deferred, by_airflow=by_airflow, trouble=trouble, skew=skew
+            self._task(night), night.ti(), night.deferred, by_airflow=by_airflow, trouble=trouble, skew=skew
         )
         self._ended(night, done, before)
 
@@ -171,10 +183,12 @@ class SyncHistory(RuleBasedStateMachine):
         night.try_number += 1
         night.state, night.deferred = "ready", None
 
-    @rule(change=any_of([*["nothing"] * 5, "another account", "purge", "reset"]), to=st.integers(0, 2))
+    @rule(change=any_of([*["nothing"] * 5, "another account", "purge", "reset", "dry run"]), to=st.integers(0, 2))
     def change(self, change: str, to: int) -> None:
         """Somebody changes what is around the sync."""
         match change:
+            case "dry run":
+                self._only_count()
             case "another account":
                 self.account = to
                 self.world.connect(to)
@@ -182,6 +196,29 @@ class SyncHistory(RuleBasedStateMachine):
                 self.texts.append(self.world.purge())
             case "reset":
                 self.world.store.syncs.forget("dag.upload")
+
+    def _only_count(self) -> None:
+        before = self.world.files.contents()
+        done = self.world.run(self._task(Night(0, 0), dry_run=True), Night(0, 0).ti())
+        assert self.world.files.contents() == before, "a dry run has left something in the store"
+        if done.end == "green":
+            assert (done.value["rows"], done.value["requestids"]) == (len(self._rows()), [])
+        self.texts += [done.log, repr(done.value)]
+
+    @rule(number=st.integers(0, 2**20), how=any_of(["cut", "garbage", "gone", *["nothing"] * 6]))
+    def damage(self, number: int, how: str) -> None:
+        """The storage damages a record, or loses hashes."""
+        names = sorted(name for name in self.world.files.contents() if "/syncs/" in name)
+        names = [name for name in names if "/rows-" in name or ("/run-" in name and how != "gone")]
+        if how == "nothing" or not names:
+            return
+        name = names[number % len(names)]
+        self.seen[f"{'hashes' if '/rows-' in name else 'a record of a run'}: {how}"] += 1
+        if how == "gone":
+            self.world.files.rm(name)
+        else:
+            content = self.world.files.contents()[name]
+            self.world.files.pipe_file(name, content[:-9] if how == "cut" else content[::-1])
 
     # --- Smartech ----------------------------------------------------------------------------------------------------
 
@@ -231,20 +268,29 @@ class SyncHistory(RuleBasedStateMachine):
         nights = [night for night in self.nights[-2:] if night.state == state]
         return nights[max(which, -len(nights))]
 
-    def _task(self) -> SqlToSmartechOperator:
+    def _rows(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, values in self.contacts.items() for value in values]
+
+    def _task(self, night: Night, **arguments: Any) -> SqlToSmartechOperator:
+        if night.plain:
+            arguments["only_changes"], arguments["on_duplicate_key"] = False, "fail"
         return SqlToSmartechOperator(
             task_id="upload",
-            sql="SELECT email AS EMAIL, name AS NAME FROM contacts ORDER BY 1",
+            sql=f"SELECT {self.columns} FROM contacts ORDER BY email, name",
             conn_id="warehouse",
             s3_bucket=BUCKET,
             s3_prefix=self.world.prefix,
             primary_key="EMAIL",
             listid=33,
-            only_changes=True,
             wait_for_completion=True,
             timeout=3600 if self.choices["deferrable"] else 0,
-            **self.choices,
+            **{"only_changes": True, **self.choices, **arguments},
         )
+
+    def _left_by_all(self) -> dict[str, set[str]]:
+        """Return which value of each contact a full upload of the query leaves in Smartech."""
+        in_one_file = self.choices["max_rows_per_file"] is None
+        return {name: {max(values)} if in_one_file else set(values) for name, values in self.contacts.items()}
 
     def _loaded(self) -> list[dict[str, str]]:
         return [
@@ -265,7 +311,7 @@ class SyncHistory(RuleBasedStateMachine):
         self.world.taken()
         folders = [staging.folder.rpartition("/")[2] for staging in self.world.store.stagings(night.task_try())]
         for folder in folders:
-            self.staged.setdefault(folder, Staged(dict(self.contacts), self.account))
+            self.staged.setdefault(folder, Staged(self._left_by_all(), len(self._rows()), self.account))
         self._overwrites(before, folders[0] if folders else "")
         promises.ends_as_it_should(done)
         self.texts += [done.log, repr(night.xcoms), repr(done.value), *done.texts]
@@ -286,15 +332,17 @@ class SyncHistory(RuleBasedStateMachine):
         staged = self.staged[folder]
         loaded = self._loaded()[staged.account]
         wrong = {
-            name: (value, loaded.get(name))
-            for name, value in staged.contacts.items()
-            if loaded.get(name) != value and name not in staged.overwritten
+            name: (values, loaded.get(name))
+            for name, values in staged.contacts.items()
+            if loaded.get(name) not in values and name not in staged.overwritten
         }
         assert not wrong, f"green, and Smartech has others of these (wanted, found): {wrong}"
-        assert result["rows"] == len(staged.contacts)
-        assert result["sent"] == sum(file["rows"] for file in result["files"])
-        self.seen["sync that left rows out"] += result["sent"] < result["rows"]
-        self.seen["sync that sent nothing"] += not result["sent"]
+        assert result["rows"] == staged.rows
+        sent = sum(file["rows"] for file in result["files"])
+        assert result.get("sent", result["rows"]) == sent
+        self.seen["sync that left rows out"] += sent < result["rows"]
+        self.seen["sync that sent nothing"] += not sent
+        self.seen["sync with a repeated key"] += staged.rows > len(staged.contacts)
 
     @invariant()
     def leaks_nothing(self) -> None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -206,11 +206,11 @@ class World:
                 found.append(self._taken[key])
         return found
 
-    def rewrite(self, contacts: dict[str, str]) -> None:
+    def rewrite(self, contacts: Sequence[tuple[str, str]]) -> None:
         """Give the warehouse's table ``contacts`` these rows: addresses and names."""
         with sqlite3.connect(self._warehouse) as connection:
             connection.execute("DELETE FROM contacts")
-            connection.executemany("INSERT INTO contacts VALUES (?, ?)", contacts.items())
+            connection.executemany("INSERT INTO contacts VALUES (?, ?)", contacts)
         connection.close()
 
     def is_known(self, key: str) -> bool:
