@@ -21,7 +21,7 @@ LAMBDA_ZIP := dist/smartech-receiver-lambda
 TESTED_ZIP = $(LAMBDA_ZIP)-$(shell $(PYTHON) -c 'import platform, sys; print(sys.version[:4] + "-" + platform.machine())').zip
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/cluster --ignore=tests/docker $(ARGS)
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --ignore=tests/cluster --ignore=tests/docker $(ARGS)
 SOURCES := $(shell find airflow_provider_smartech bench cluster containers demo deploy docs example_dags tests -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -68,7 +68,7 @@ test-docker: $(INSTALLED) docker-compose docker ## deploy docker-compose.yaml wi
 soak: $(INSTALLED) redis ## upload and sync on such a cluster while components fail at random, and compare the results; UPLOADS=300 SEED=1
 	@$(BIN)/python -m cluster.soak --uploads $(UPLOADS) $(if $(SEED),--seed $(SEED))
 
-simulate: $(INSTALLED) ## run random histories of tasks, and check each of them; HISTORIES=10000 SEED=1
+simulate: $(INSTALLED) ## run random histories of tasks, and a fifth as many of syncs; HISTORIES=10000 SEED=1
 	@$(BIN)/python -m tests.histories --histories $(HISTORIES) $(if $(SEED),--seed $(SEED))
 
 bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png

@@ -15,7 +15,7 @@ from tests.support.airflow_api import FINISHED
 
 DAG_ID = "soak_syncs"
 # The sandbox shows only the first 100 contacts.
-SYNCS, KEYS = 3, 20
+SYNCS, KEYS = 2, 20
 # Few, so that rows often become again what they were.
 NAMES = ("Ann", "Bob", "Cat")
 CHANGES = 4

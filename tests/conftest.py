@@ -17,6 +17,7 @@ import json  # noqa: E402
 import uuid  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
+from functools import cache  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -24,6 +25,7 @@ import boto3  # noqa: E402
 import pytest  # noqa: E402
 from airflow.sdk import BaseHook  # noqa: E402
 from airflow.sdk._shared.secrets_masker import reset_secrets_masker  # noqa: E402
+from botocore.loaders import create_loader  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
 from airflow_provider_smartech.config.settings import Settings  # noqa: E402
@@ -81,6 +83,19 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, SandboxServe
             connection = {"conn_type": "smartech", "password": server.api_key, "host": server.api_url}
             monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps({**connection, "extra": {"account": name}}))
         yield servers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that none of them runs alone at the end."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("once", "airflow")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def boto_reads_its_models_once() -> Iterator[None]:
+    """Most of the time that a client of S3 takes to be made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.once]
 
 
 @contextmanager

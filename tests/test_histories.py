@@ -6,6 +6,8 @@ import pytest
 
 from tests.histories.__main__ import run
 
+pytestmark = pytest.mark.once
+
 
 # A process that dies closes no connection.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

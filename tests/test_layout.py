@@ -23,6 +23,7 @@ REASONS = {
     "sandbox/state": "what is kept is looked at by every test of the sandbox",
     "staging/s3_errors": "errors of S3 are tested where it is asked, in staging/test_s3_multipart and test_s3_urls",
     "tasks/changes": "what is streamed and counted is tested in tasks/test_sync",
+    "tasks/run_outcomes": "what became of a run is tested by what the next sync sends, in tasks/test_sync",
     "tasks/sender": "what is sent is tested in tasks/test_submission, and without a task in doctor/test_first_upload",
     "transfers/s3_base": "what both operators share is tested with each of them",
     "uploads/folder": "what every storage must do is tested with each of them, in uploads/test_store",

@@ -16,7 +16,7 @@ from airflow_provider_smartech.transfers import SqlToSmartechOperator
 from airflow_provider_smartech.uploads.upload import Upload
 
 # As many as cluster.nights has.
-LISTS = (901, 902, 903)
+LISTS = (901, 902)
 QUERY = 'SELECT email AS "EMAIL", name AS "NAME" FROM soak_contacts WHERE sync = {}'
 
 

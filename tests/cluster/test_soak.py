@@ -11,7 +11,7 @@ from tests.cluster.conftest import World
 
 pytestmark = pytest.mark.airflow
 
-UPLOADS = 24
+UPLOADS = 16
 SEED = 20261
 
 
