@@ -378,7 +378,7 @@ class SqlToSmartechOperator(S3BaseOperator):
         finally:
             self._streaming = False
         if changes is None:
-            self._tell_sync(submission, staging)
+            self._record_for_syncs(submission, staging)
         return staging
 
     def _forget_base(self, submission: Submission) -> None:
@@ -388,7 +388,7 @@ class SqlToSmartechOperator(S3BaseOperator):
             submission.store.syncs.forget(name)
             log.warning("This task no longer has only_changes: if it gets it back, its first sync sends all rows.")
 
-    def _tell_sync(self, submission: Submission, staging: Staging) -> None:
+    def _record_for_syncs(self, submission: Submission, staging: Staging) -> None:
         """Record for the syncs of this task, if there were any, what it is about to send: it may be loaded late."""
         from airflow_provider_smartech.uploads.syncs import SyncRun
 
