@@ -76,12 +76,12 @@ class Rows:
         total = said if sent is None else sent
         rejected = [sum(numbers) for (kind, _), numbers in named.items() if kind is REJECTED]
         missing = 0 if sent is None or said is None else max(0, sent - said)
+        bad = sum(rejected) + missing
         if accepted is not None and total is not None:
             duplicates = _least(named, DUPLICATES) or 0
-            return cls(total=total, accepted=accepted, rejected=max(0, total - accepted - duplicates, *rejected))
+            return cls(total=total, accepted=accepted, rejected=max(total - accepted - duplicates, bad))
         if not rejected and not missing:
             return cls(total=total, accepted=accepted)
-        bad = sum(rejected) + missing
         if accepted is None and total is not None:
             accepted = max(0, total - bad)
         elif accepted is not None and total is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_smartech.uploads.row_counts import (
@@ -233,6 +233,7 @@ def sum_of(payload: dict[str, Any], name: str) -> int:
     return sum(part.get(name, 0) for part in payload.get("jobs", [payload]))
 
 
+@example({"jobs": [{"total": 2, "duplicates": 2}]}, 3, 0)
 @given(payloads, st.integers(1, 20), limits)
 def test_an_accepted_row_less_never_makes_it_better(payload: dict[str, Any], sent: int, limit: float | None) -> None:
     accepted = Rows.of(payload, sent).accepted
