@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_smartech.doctor.calls import CLOCK_TOLERANCE, NoAnswer, call, clock_difference
 from airflow_provider_smartech.doctor.finding import Finding, broken, not_tried, ok, warning
-from airflow_provider_smartech.errors import ContactsStorageError, SmartechError
+from airflow_provider_smartech.errors import ContactsStorageError, SmartechConfigurationError, SmartechError
 from airflow_provider_smartech.staging.area import new_folder
 from airflow_provider_smartech.staging.s3_errors import storage_errors
 from airflow_provider_smartech.staging.s3_urls import S3Urls
@@ -35,9 +35,7 @@ def bucket_links(aws_conn_id: str | None, bucket: str, prefix: str) -> Iterator[
         urls.check_bucket(bucket)
         written = _write(urls.client, where)
     except SmartechError as error:
-        yield broken(
-            WRITE, str(error), f"AWS connection {aws_conn_id!r} needs s3:PutObject in {_place(bucket, prefix)}."
-        )
+        yield broken(WRITE, str(error), _advice(error, aws_conn_id, bucket, prefix))
         yield not_tried(LINK, "nothing was written")
         return
     yield written
@@ -47,6 +45,12 @@ def bucket_links(aws_conn_id: str | None, bucket: str, prefix: str) -> Iterator[
         left = _remove(urls.client, where)
     if left:
         yield left
+
+
+def _advice(error: SmartechError, aws_conn_id: str | None, bucket: str, prefix: str) -> str:
+    if isinstance(error, SmartechConfigurationError):
+        return f"Check the bucket's name, and the region and the endpoint of AWS connection {aws_conn_id!r}."
+    return f"AWS connection {aws_conn_id!r} needs s3:PutObject in {_place(bucket, prefix)}."
 
 
 def _place(bucket: str, prefix: str) -> str:

@@ -18,7 +18,7 @@ def receiver_store() -> UploadStore:
 
     :raises SmartechConfigurationError: the URL is missing, or needs Airflow.
     """
-    if find_spec("airflow") is None:
+    if not _has_airflow():
         return _store_at(os.environ.get(VARIABLE, "").strip())
     # Imported here: it needs Airflow.
     from airflow_provider_smartech.config.upload_store import configured_upload_store
@@ -26,6 +26,12 @@ def receiver_store() -> UploadStore:
     # As in Airflow's own servers, so that the store's connection is found in Airflow's database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     return configured_upload_store()
+
+
+def _has_airflow() -> bool:
+    spec = find_spec("airflow")
+    # Any folder named airflow in the current one, such as Airflow's home, is a package without a file.
+    return spec is not None and spec.origin is not None
 
 
 def _store_at(url: str) -> UploadStore:

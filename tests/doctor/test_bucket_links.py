@@ -35,6 +35,7 @@ def test_a_bucket_that_is_not_there_is_broken_and_its_link_not_tried(s3: Any) ->
     findings = found("there-is-no-such-bucket")
     assert results(findings) == {CREDENTIALS: "ok", WRITE: "broken", LINK: "not tried"}
     assert "there is no such bucket" in findings[WRITE].seen
+    assert "the region and the endpoint of AWS connection 'aws_default'" in (findings[WRITE].advice or "")
 
 
 def test_a_bucket_that_may_not_be_written_is_broken_with_s3_s_reason(

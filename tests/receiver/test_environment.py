@@ -69,3 +69,13 @@ def test_without_airflow_a_store_that_cannot_be_used_is_an_error_at_the_start(
     done = subprocess.run(receiver_command(0), env=own, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_named_airflow_is_not_taken_for_airflow(settings: dict[str, str], tmp_path: Path) -> None:
+    """Airflow's home often has that name, and Python looks for packages in the current folder."""
+    (tmp_path / "airflow").mkdir()
+    own = {**settings, "AIRFLOW__SMARTECH__UPLOAD_STORE": "gs://my-bucket/smartech"}
+    done = subprocess.run(
+        receiver_command(0), env=own, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "a URL that begins with gs:// needs Airflow" in done.stderr
