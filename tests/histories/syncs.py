@@ -29,6 +29,7 @@ VALUES = ["first", 'the "second", as CSV', "third\nline"]
 COLUMNS = {"first": "email AS EMAIL, name AS NAME", "last": "name AS NAME, email AS EMAIL"}
 # What the rows of one contact have: mostly there is one row, seldom none or two.
 VALUES_OF_ONE = any_of([*[[value] for value in VALUES] * 6, *[[]] * 3, VALUES[:2], VALUES[1:]])
+EDIT = st.tuples(any_of(NAMES), VALUES_OF_ONE)
 # Most steps are about the last night.
 WHICH = any_of([-1, -1, -1, -2])
 
@@ -124,7 +125,7 @@ class SyncHistory(RuleBasedStateMachine):
         """Another DAG run begins."""
         self.nights.append(Night(self.nights[-1].number + 1, self.retries, plain))
 
-    @rule(edits=st.lists(st.tuples(any_of(NAMES), VALUES_OF_ONE), max_size=2))
+    @rule(edits=st.lists(EDIT, max_size=2))
     def calm_night(self, edits: list[tuple[str, list[str]]]) -> None:
         """A night in which nothing goes wrong, whatever is left of those before."""
         for who, values in edits:
@@ -134,6 +135,42 @@ class SyncHistory(RuleBasedStateMachine):
         self._start(night, Fault.PINGBACK_FIRST, None, timedelta())
         if night.state == "deferred":
             self._resume(night, None, timedelta(), by_airflow=False)
+
+    @rule(edit=EDIT)
+    def night_that_is_given_up(self, edit: tuple[str, list[str]]) -> None:
+        """A night whose upload Smartech takes, but loads late or never, so that its task gives up."""
+        self.edit(*edit)
+        self.next_night()
+        night = self.nights[-1]
+        self._start_held(night)
+        if night.state == "deferred":
+            self._resume(night, None, timedelta(), by_airflow=False)
+
+    @rule(edits=st.tuples(EDIT, EDIT), newest_first=st.tuples(st.booleans(), st.booleans()))
+    @precondition(lambda self: self.choices["deferrable"])
+    def two_nights_at_once(
+        self, edits: tuple[tuple[str, list[str]], tuple[str, list[str]]], newest_first: tuple[bool, bool]
+    ) -> None:
+        """Two nights send before either has ended; they may be loaded, and may end, in either order."""
+        for edit in edits:
+            self.edit(*edit)
+            self.next_night()
+            self._start_held(self.nights[-1])
+        loads_newest, ends_newest = newest_first
+        sent = len(self.world.taken())
+        for number in range(sent) if loads_newest else reversed(range(sent)):
+            self.ping_back(number=number, kind="completed", skew=timedelta())
+        last_two = self.nights[-2:]
+        for night in reversed(last_two) if ends_newest else last_two:
+            if night.state == "deferred":
+                self._resume(night, None, timedelta(), by_airflow=False)
+
+    def _start_held(self, night: Night) -> None:
+        self.world.holds = True
+        try:
+            self._start(night, None, None, timedelta())
+        finally:
+            self.world.holds = False
 
     @rule(which=WHICH, answer=answers, trouble=troubles, skew=minutes, holds=any_of([False, False, True]))
     @precondition(lambda self: any(night.state == "ready" for night in self.nights[-2:]))
