@@ -26,6 +26,8 @@ REASONS = {
     "tasks/run_outcomes": "what became of a run is tested by what the next sync sends, in tasks/test_sync",
     "tasks/sender": "what is sent is tested in tasks/test_submission, and without a task in doctor/test_first_upload",
     "transfers/s3_base": "what both operators share is tested with each of them",
+    "uploads/days": "the days of a chart are stored and read where it is made, in uploads/test_listing",
+    "uploads/ended": "what lists read of an upload that has ended is tested with them, in uploads/test_listing",
     "uploads/folder": "what every storage must do is tested with each of them, in uploads/test_store",
     "uploads/staged_files": "what is kept of files is tested where they are staged, in tasks/test_staged",
     "uploads_page/app": "what it puts together is tested by its addresses, in uploads_page/test_routes",

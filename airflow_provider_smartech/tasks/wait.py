@@ -120,6 +120,7 @@ class Wait:
             self.store.concluded(upload.key, seen)
             # Another waiter may have concluded at the same moment, from more ping-backs.
             upload = self.store.read(upload.key, upload)
+            self.store.ended(upload)
             progress = self._progress(upload)
         summary = upload.summary(progress, self.settings.statuses)
         level = logging.WARNING if progress.rows.rejected else logging.INFO

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.redaction import without_queries
+
+LISTING_THREADS = 16
 
 
 class FileUnreadable(UploadStoreError):
@@ -43,6 +46,12 @@ class Folder(ABC):
     @abstractmethod
     def names_below(self, folder: str) -> list[str]:
         """List the files of a folder and its subfolders, by their paths relative to it."""
+
+    def names_of(self, folder: str, subfolders: Sequence[str]) -> dict[str, list[str]]:
+        """List subfolders that contain only files, by the names in each; those between them may be listed too."""
+        with ThreadPoolExecutor(LISTING_THREADS) as threads:
+            listed = threads.map(self.names, (f"{folder}/{name}" for name in subfolders))
+            return dict(zip(subfolders, listed, strict=True))
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -82,7 +82,8 @@ class Listing:
         found: list[Overview] = []
         with ThreadPoolExecutor(READER_THREADS) as readers:
             while batch := list(islice(keys, size)):
-                for upload in readers.map(self.read, batch):
+                names = self.store.names(batch)
+                for upload in readers.map(self.read, batch, (names[key] for key in batch)):
                     if upload and self.may_see(upload) and wanted.takes(upload):
                         found.append(upload)
                         if len(found) == size:
@@ -91,10 +92,18 @@ class Listing:
                     return Page(uploads=found, before=self._goes_on(keys, batch, None))
         return Page(uploads=found, before=None)
 
-    def read(self, key: str) -> Overview | None:
-        """Return one upload, None if its record is gone."""
+    def overviews(self, keys: Sequence[str]) -> list[Overview]:
+        """Return the uploads with some keys that follow each other, except those that were removed."""
+        names = self.store.names(keys)
+        return [found for found in (self.read(key, names[key]) for key in keys) if found]
+
+    def read(self, key: str, names: Sequence[str] | None = None) -> Overview | None:
+        """Return one upload, None if its record is gone.
+
+        :param names: those of its files, as ``UploadStore.names`` returns them, if they are known.
+        """
         try:
-            return Overview.of(self.store.read(key), self.statuses)
+            return Overview.of(self.store.read_listed(key, names), self.statuses)
         except UploadUnknown:
             # Its record was removed, perhaps by a life-cycle rule.
             return None

@@ -7,10 +7,12 @@
                        /handover-<time>-<id>.json    the submitting task is done
                        /pingback-<time>-<id>.json    one file for each call of the callback
                        /conclusion-<time>-<id>.json  a waiter acted on the ping-backs received so far
+                       /ended-<files>.json           what lists show of it, made from so many files; see ``ended``
     requestids/<hash>/<key>                          finds an upload by its requestid
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
     arrivals/<time>_<key>_<id>                       tells waiters which uploads have a new ping-back
+    days/<day>_…                                     what a chart shows of a day that is over; see ``days``
     syncs/<sync>/…                                   what syncs of only what changed have sent; see ``syncs``
     probes/probe-<key>/record.json                   the doctor expects a ping-back from itself
                       /pingback-<time>-<id>.json     and this is it; the doctor removes both
@@ -31,12 +33,15 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import count, takewhile
+from itertools import count, groupby, takewhile
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadUnknown
+from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
+from airflow_provider_smartech.uploads.days import NAME as DAY
+from airflow_provider_smartech.uploads.days import DayStore
+from airflow_provider_smartech.uploads.ended import Ended, files_of, name_of_ended
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.syncs import SyncStore, stamp
@@ -60,11 +65,14 @@ TRUST_SECONDS = 10.0
 # A temporary file left by a writer that died begins with a dot and ends with random digits.
 _HASH, _STAMP, _LEFT = "[0-9a-f]{40}", r"20[0-9]{6}T[0-9]{6}\.[0-9]{6}", r"(?:\.[0-9a-f]{16})?"
 _NAMES = {
-    "uploads": re.compile(rf"[0-9]{{8}}/({KEY.pattern})/\.?(?:record|answer|handover|conclusion|pingback)[-.\w]*"),
+    "uploads": re.compile(
+        rf"[0-9]{{8}}/({KEY.pattern})/\.?(?:record|answer|handover|conclusion|ended|pingback)[-.\w]*"
+    ),
     "requestids": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "tasks": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "stagings": re.compile(rf"{_HASH}/\.?({_STAMP})-[0-9a-f]{{8}}-(?:begun|complete|removed)\.json{_LEFT}"),
     "probes": re.compile(rf"{PROBE}({KEY.pattern})/\.?(?:record|pingback)[-.\w]*"),
+    "days": re.compile(rf"\.?{DAY.pattern}{_LEFT}"),
     "arrivals": re.compile(rf"\.?({_STAMP})_({KEY.pattern})_[0-9a-f]{{8}}{_LEFT}"),
 }
 _OUTCOMES = ("not accepted", "unknown", "accepted")
@@ -84,6 +92,7 @@ class UploadStore:
 
     def __init__(self, folder: Folder) -> None:
         self.syncs = SyncStore(folder)
+        self.days = DayStore(folder)
         self._files = folder
         self._trusted_until = 0.0
 
@@ -106,6 +115,13 @@ class UploadStore:
     def concluded(self, key: str, conclusion: Conclusion) -> None:
         """Store which ping-backs a waiter acts on."""
         self._add(key, "conclusion", conclusion)
+
+    def ended(self, upload: Upload) -> None:
+        """Store for lists what has become of an upload. That only saves time: if it fails, the files say the same."""
+        try:
+            self._write(f"{_folder(upload.key)}/{name_of_ended(upload.files)}", Ended.of(upload))
+        except UploadStoreError as error:
+            log.info("Lists will read all files of upload %s. %s", upload.requestid, error)
 
     def add_pingback(self, key: str, pingback: PingBack) -> None:
         """Store a ping-back, then notify the waiters; nobody waits for a probe's."""
@@ -141,15 +157,17 @@ class UploadStore:
         self.check_lately()
         return False
 
-    def read(self, key: str, known: Upload | None = None) -> Upload:
+    def read(self, key: str, known: Upload | None = None, names: Sequence[str] | None = None) -> Upload:
         """Return everything that is stored about one upload.
 
         :param known: the upload as it was read before; its record and ping-backs are not read again: they never change.
+        :param names: those of its files, if they were just listed.
         :raises UploadUnknown: there is no such upload.
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
         folder = _folder(key)
-        names = [name for name in self._files.names(folder) if name.endswith(".json")]
+        listed = self._files.names(folder) if names is None else names
+        names = [name for name in listed if name.endswith(".json")]
         if "record.json" not in names:
             raise UploadUnknown(key, self.shown_url)
         before = {pingback.name: pingback for pingback in known.pingbacks} if known else {}
@@ -168,7 +186,31 @@ class UploadStore:
                 for name in names
                 if name.startswith("pingback-")
             ),
+            files=files_of(names),
         )
+
+    def names(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return the names of the files of uploads that follow each other in ``keys``, for ``read_listed``."""
+        found = {}
+        for day, of_day in groupby(keys, lambda key: key[:8]):
+            found.update(self._files.names_of(f"uploads/{day}", list(of_day)))
+        return found
+
+    def read_listed(self, key: str, names: Sequence[str] | None = None) -> Upload:
+        """Return an upload as lists show it: perhaps without its hand-overs, and from one file if it has ended.
+
+        :param names: those of its files, if they were just listed.
+
+        :raises UploadUnknown: there is no such upload.
+        :raises UploadRecordUnreadable: one of its files is damaged.
+        """
+        name = name_of_ended(files_of(names or ()))
+        if names and name in names:
+            try:
+                return self._load(Ended, _folder(key), name).upload()
+            except UploadRecordUnreadable as error:
+                log.warning("%s Reading its other files.", error)
+        return self.read(key, names=names)
 
     def find(self, requestid: str, account: str | None = None) -> Upload:
         """Return the upload with this requestid, or with this key.
@@ -256,14 +298,21 @@ class UploadStore:
 
         Lists one day at a time, only when the caller needs it.
         """
+        for day in self.days_with_uploads():
+            if not before or day <= before[:8]:
+                yield from (key for key in self.keys_of_day(day) if not before or key < before)
+
+    def days_with_uploads(self) -> list[str]:
+        """Return the days on which there were uploads, such as ``20261124``, newest first."""
         days = [day for day in self._files.folders("uploads") if re.fullmatch(r"20[0-9]{6}", day)]
         if not days:
             # There are no uploads only if the store is available.
             self.check()
-        for day in sorted(days, reverse=True):
-            if not before or day <= before[:8]:
-                keys = filter(KEY.fullmatch, self._files.folders(f"uploads/{day}"))
-                yield from (key for key in sorted(keys, reverse=True) if not before or key < before)
+        return sorted(days, reverse=True)
+
+    def keys_of_day(self, day: str) -> list[str]:
+        """Return the keys of a day's uploads, newest first."""
+        return sorted(filter(KEY.fullmatch, self._files.folders(f"uploads/{day}")), reverse=True)
 
     def purge(self, before: datetime) -> int:
         """Remove all files of uploads that were recorded before that time, and return the number of uploads.

@@ -242,7 +242,7 @@ class Progress(BaseModel):
 
 
 class Upload(BaseModel):
-    """Everything that is stored about one upload."""
+    """Everything that is stored about one upload, read from so many ``files``, not counting hand-overs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -251,6 +251,7 @@ class Upload(BaseModel):
     handovers: tuple[Handover, ...] = ()
     pingbacks: tuple[PingBack, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
+    files: int = 0
 
     @property
     def key(self) -> str:

@@ -15,9 +15,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_smartech.api.data_centres import DATA_CENTRES
+from airflow_provider_smartech.uploads.days import Day
 from airflow_provider_smartech.uploads.overview import ADVICE, ATTENTION, ATTENTION_MEANING, MEANINGS
 from airflow_provider_smartech.uploads.upload import TaskTry
-from airflow_provider_smartech.uploads_page.chart import Day
 
 STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")
 

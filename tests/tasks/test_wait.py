@@ -134,3 +134,15 @@ def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
             task.execute_complete(context(), {"keys": [key], "event": event, "message": "m"})
     with pytest.raises(UploadUnknown):
         task.execute_complete(context(), {"keys": [key[:-4] + "0000"], "event": "ended"})
+
+
+def test_a_task_that_has_waited_leaves_what_lists_show_in_one_file(
+    sandbox: SandboxServer, store: UploadStore, csv_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(operator(csv_url, wait_for_completion=True))
+    upload = only_upload(store)
+    names = store.names([upload.key])[upload.key]
+    # The record, the answer, the ping-back and the conclusion.
+    assert "ended-4.json" in names
+    monkeypatch.delattr(UploadStore, "read")
+    assert store.read_listed(upload.key, names).pingbacks == upload.pingbacks

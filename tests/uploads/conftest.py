@@ -21,7 +21,12 @@ def task(**fields: Any) -> TaskTry:
 
 @pytest.fixture
 def submit(store: UploadStore) -> Callable[..., str]:
-    """Keeps an upload of the given minute, accepted unless said otherwise, and gives its key."""
+    """As ``submitting`` does, in the store of this test."""
+    return submitting(store)
+
+
+def submitting(store: UploadStore) -> Callable[..., str]:
+    """Return what stores an upload of the given minute, accepted unless said otherwise, and gives its key."""
 
     def kept(minute: int, *payloads: Any, answer: str = "accepted", **fields: Any) -> str:
         at = BEGAN + timedelta(minutes=minute)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import UploadStoreError
+from airflow_provider_smartech.uploads.days import Day
 from airflow_provider_smartech.uploads.listing import Filter, Listing, states_of
+from airflow_provider_smartech.uploads.local_folder import LocalFolder
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack, Record
+from airflow_provider_smartech.uploads.upload import Conclusion, PingBack, Record
 from airflow_provider_smartech.uploads_page.chart import last_days
-from tests.uploads.conftest import BEGAN, task
+from tests.uploads.conftest import BEGAN, submitting, task
 
 
 @pytest.fixture
@@ -199,13 +203,13 @@ def test_a_list_reads_no_more_than_it_shows(
     for minute in range(30):
         submit(minute)
     read: list[str] = []
-    reading = UploadStore.read
+    reading = UploadStore.read_listed
 
-    def noting(self: UploadStore, key: str) -> Any:
+    def noting(self: UploadStore, key: str, names: Any) -> Any:
         read.append(key)
-        return reading(self, key)
+        return reading(self, key, names)
 
-    monkeypatch.setattr(UploadStore, "read", noting)
+    monkeypatch.setattr(UploadStore, "read_listed", noting)
     assert len(listing.page(Filter(), 5).uploads) == 5
     assert len(read) == 5
 
@@ -215,3 +219,138 @@ def test_a_list_on_s3_is_read_as_well(s3_folder: str, settings: Settings) -> Non
     key = f"20260301T020000-{'a' * 40}"
     store.create(Record(key=key, at=BEGAN, path="https://x/y.csv", smartech_conn_id="c", tracked=True))
     assert keys(Listing(store, settings.statuses).page(Filter(), 9)) == [key]
+
+
+def ended(store: UploadStore, key: str) -> None:
+    """Store for lists what has become of an upload, as a waiter does."""
+    upload = store.read(key)
+    store.concluded(key, Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks)))
+    store.ended(store.read(key))
+
+
+@pytest.fixture
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The operations that S3 is asked for from now on."""
+    operations, ask = list[str](), BaseClient._make_api_call
+
+    def noting(self: BaseClient, operation: str, arguments: Any) -> Any:
+        operations.append(operation)
+        return ask(self, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noting)
+    return operations
+
+
+@pytest.fixture(params=["store", "s3_store"])
+def any_store(request: pytest.FixtureRequest) -> UploadStore:
+    if request.param == "store":
+        return request.getfixturevalue("store")  # type: ignore[no-any-return]
+    return open_upload_store(request.getfixturevalue("s3_folder"))
+
+
+class TestUploadsThatHaveEnded:
+    def test_a_list_shows_the_same_of_them_from_one_file_as_from_all(
+        self, any_store: UploadStore, settings: Settings
+    ) -> None:
+        listing = Listing(any_store, settings.statuses)
+        submit = submitting(any_store)
+        kept = [
+            submit(0, {"status": "completed", "total": 9, "rejected": 2}),
+            submit(1, {"status": "failed"}, listid=34, task=task(dag_id="weekly")),
+            submit(2, {"status": "completed"}, {"status": "failed"}),
+            submit(3, {"status": "hibernating"}),
+            submit(4, {"status": "completed"}, answer="unknown", rows=7, of_rows=70),
+        ]
+        before = listing.page(Filter(), 9)
+        for key in kept:
+            ended(any_store, key)
+        assert listing.page(Filter(), 9) == before
+
+    def test_one_request_for_each_and_some_listings_are_enough(
+        self, s3_folder: str, settings: Settings, requested: list[str]
+    ) -> None:
+        store = open_upload_store(s3_folder)
+        submit = submitting(store)
+        for minute in range(50):
+            ended(store, submit(minute, {"status": "completed"}))
+        requested.clear()
+        page = Listing(store, settings.statuses).page(Filter(), 50)
+        assert {upload.state for upload in page.uploads} == {"completed"}
+        assert Counter(requested) == {"GetObject": 50, "ListObjectsV2": 3}
+
+    def test_a_ping_back_that_comes_later_is_not_overlooked(self, any_store: UploadStore, settings: Settings) -> None:
+        listing, key = Listing(any_store, settings.statuses), submitting(any_store)(0, {"status": "completed"})
+        ended(any_store, key)
+        any_store.add_pingback(key, PingBack(payload={"status": "failed"}))
+        (shown,) = listing.page(Filter(), 9).uploads
+        assert (shown.state, shown.contradicted) == ("completed", True)
+
+    def test_a_damaged_file_of_lists_is_replaced_by_the_others(
+        self, store: UploadStore, listing: Listing, submit: Callable[..., str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        key = submit(0, {"status": "completed"})
+        ended(store, key)
+        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+        (file,) = folder.glob("ended-*")
+        file.write_text("{", "utf-8")
+        assert [upload.state for upload in listing.page(Filter(), 9).uploads] == ["completed"]
+        assert "Reading its other files" in caplog.text
+
+    def test_a_store_that_refuses_the_file_of_lists_fails_nobody(
+        self, store: UploadStore, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        upload = store.read(submit(0, {"status": "completed"}))
+
+        def refuse(*given: Any) -> None:
+            raise UploadStoreError("no space left")
+
+        monkeypatch.setattr(LocalFolder, "write", refuse)
+        store.ended(upload)
+
+
+class TestTheChart:
+    NOW = datetime(2026, 3, 20, 12, 0, tzinfo=UTC)
+
+    def test_a_day_that_is_over_is_stored_and_shown_the_same_from_then_on(
+        self, any_store: UploadStore, settings: Settings
+    ) -> None:
+        listing, submit = Listing(any_store, settings.statuses), submitting(any_store)
+        for minute in range(3):
+            submit(minute, {"status": "completed"})
+        with time_machine.travel(self.NOW):
+            first = last_days(listing)
+            assert any_store.days.all() == {BEGAN.date(): Day(date=BEGAN.date(), uploads=3, seconds=60.0)}
+            assert last_days(listing) == first
+
+    @pytest.mark.parametrize(("days", "is_kept"), [(0, False), (1, False), (2, False), (9, True)])
+    def test_a_day_on_which_something_may_change_is_not_stored(
+        self, store: UploadStore, listing: Listing, submit: Callable[..., str], days: int, is_kept: bool
+    ) -> None:
+        submit(0, {"status": "completed"})
+        submit(1)
+        with time_machine.travel(BEGAN + timedelta(days=days, hours=1)):
+            last_days(listing)
+        assert bool(store.days.all()) == is_kept
+
+    def test_the_days_of_a_month_take_few_requests(
+        self, s3_folder: str, settings: Settings, requested: list[str]
+    ) -> None:
+        store = open_upload_store(s3_folder)
+        submit, listing = submitting(store), Listing(store, settings.statuses)
+        for day in range(30):
+            for minute in range(7):
+                ended(store, submit(day * 24 * 60 + minute, {"status": "completed"}))
+        with time_machine.travel(BEGAN + timedelta(days=29, hours=1)):
+            first = last_days(listing)
+            assert [(day.uploads, day.seconds) for day in first] == [(7, 60.0)] * 30
+            requested.clear()
+            assert last_days(listing) == first
+        # The names of the days, and for today and yesterday two listings and five uploads.
+        assert Counter(requested) == {"GetObject": 10, "ListObjectsV2": 6}
+
+    def test_a_purge_removes_the_days_that_are_old(self, store: UploadStore) -> None:
+        old, new = (Day(date=day.date(), uploads=1, seconds=None) for day in (BEGAN, BEGAN + timedelta(days=2)))
+        store.days.add(old)
+        store.days.add(new)
+        store.purge(BEGAN + timedelta(days=1))
+        assert store.days.all() == {new.date: new}
