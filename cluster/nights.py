@@ -19,7 +19,8 @@ SYNCS, KEYS = 2, 20
 # Few, so that rows often become again what they were.
 NAMES = ("Ann", "Bob", "Cat")
 CHANGES = 4
-# In so many tries, a sync dies before its new base. The last of them is all tries: the next night has to catch up.
+# In so many tries, a sync dies before its new base. The last of them is all tries: the next night has to catch up. Each
+# night this happens to one of them.
 DEATHS = (0, 1, 9)
 NIGHT_SECONDS = 300.0
 
@@ -46,7 +47,9 @@ class Nights:
         """Start the next night, some of whose syncs die, if the last one is over."""
         if self._is_over():
             self._account()
-            self._begin(self._random.choices(DEATHS, k=SYNCS))
+            deaths = [DEATHS[-1], *self._random.choices(DEATHS, k=SYNCS - 1)]
+            self._random.shuffle(deaths)
+            self._begin(deaths)
 
     def end(self) -> list[SyncReconciliation]:
         """Let two calm nights follow, and return what became of all.
