@@ -12,6 +12,7 @@ from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.uploads.days import Day
 from airflow_provider_smartech.uploads.listing import READER_THREADS, Listing
 from airflow_provider_smartech.uploads.overview import Overview
+from airflow_provider_smartech.uploads.syncs import OVER_AFTER
 from airflow_provider_smartech.uploads.upload import State
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 DAYS = 30
 # Enough for nightly syncs. Reading every upload of a busy month would take many seconds on S3.
 READ_PER_DAY = 5
-# Nobody waits longer for an upload.
-LATEST_END = timedelta(days=8)
 
 
 def last_days(listing: Listing) -> list[Day]:
@@ -50,7 +49,7 @@ def last_days(listing: Listing) -> list[Day]:
 def _is_over(age: timedelta, uploads: Sequence[Overview]) -> bool:
     """Whether nothing will change in what is shown of a day of this age."""
     # The clocks of several hosts differ.
-    return age > LATEST_END or (age > timedelta(days=1) and all(upload.ended_at for upload in uploads))
+    return age > OVER_AFTER or (age > timedelta(days=1) and all(upload.ended_at for upload in uploads))
 
 
 def _keep(listing: Listing, day: Day) -> None:

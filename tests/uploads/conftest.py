@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack, Record, TaskTry
@@ -17,6 +18,19 @@ BEGAN = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 def task(**fields: Any) -> TaskTry:
     known = {"dag_id": "nightly", "run_id": "r", "task_id": "sync", "try_number": 1, "max_tries": 2}
     return TaskTry.model_validate({**known, **fields})
+
+
+@pytest.fixture
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The operations that S3 is asked for from now on."""
+    operations, ask = list[str](), BaseClient._make_api_call
+
+    def noting(self: BaseClient, operation: str, arguments: Any) -> Any:
+        operations.append(operation)
+        return ask(self, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noting)
+    return operations
 
 
 @pytest.fixture

@@ -228,19 +228,6 @@ def ended(store: UploadStore, key: str) -> None:
     store.ended(store.read(key))
 
 
-@pytest.fixture
-def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The operations that S3 is asked for from now on."""
-    operations, ask = list[str](), BaseClient._make_api_call
-
-    def noting(self: BaseClient, operation: str, arguments: Any) -> Any:
-        operations.append(operation)
-        return ask(self, operation, arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", noting)
-    return operations
-
-
 @pytest.fixture(params=["store", "s3_store"])
 def any_store(request: pytest.FixtureRequest) -> UploadStore:
     if request.param == "store":

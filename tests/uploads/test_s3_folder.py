@@ -18,25 +18,12 @@ from airflow_provider_smartech.uploads.upload import PingBack, key_of, new_uploa
 from tests.support.records import record, task
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The requests to S3."""
-    found, ask = list[str](), BaseClient._make_api_call
-
-    def noted(self: BaseClient, operation: str, arguments: Any) -> Any:
-        found.append(operation)
-        return ask(self, operation, arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
-    return found
-
-
-def test_a_file_is_read_and_written_by_one_request(s3_folder: str, asked: list[str]) -> None:
+def test_a_file_is_read_and_written_by_one_request(s3_folder: str, requested: list[str]) -> None:
     folder = open_folder(s3_folder)
     folder.write("a/b", b"1")
     assert folder.read("a/b") == b"1"
     assert folder.read("a/c") is None
-    assert asked == ["PutObject", "GetObject", "GetObject"]
+    assert requested == ["PutObject", "GetObject", "GetObject"]
 
 
 def test_a_file_that_exists_is_never_overwritten(s3_folder: str) -> None:
@@ -64,12 +51,12 @@ def test_a_write_whose_answer_was_lost_is_no_error(s3_folder: str, monkeypatch: 
     assert folder.read("record.json") == b"once"
 
 
-def test_any_number_of_files_is_removed(s3_folder: str, asked: list[str]) -> None:
+def test_any_number_of_files_is_removed(s3_folder: str, requested: list[str]) -> None:
     folder = open_folder(s3_folder)
     folder.write("there", b"")
-    asked.clear()
+    requested.clear()
     folder.remove([*(f"gone-{number}" for number in range(1500)), "there"])
-    assert asked == ["DeleteObjects", "DeleteObjects"]
+    assert requested == ["DeleteObjects", "DeleteObjects"]
     assert folder.names_below("") == []
 
 
