@@ -119,6 +119,7 @@ class SmartechHook(BaseHook):
         parameters = self.parameters(path, listid, notifyemail, callback)
         # Before the request is sent: after that, no error may keep the requestid from the caller.
         lineage.collect(self, str(parameters.path), self.account, parameters.listid)
+        mask(parameters.secrets())
         return self.submit(parameters)
 
     def parameters(
@@ -141,8 +142,7 @@ class SmartechHook(BaseHook):
         )
 
     def submit(self, parameters: BulkUploadParameters) -> str:
-        """Do the same as ``bulk_upload``, for checked and complete parameters."""
-        mask(parameters.secrets())
+        """Do the same as ``bulk_upload``, for checked and complete parameters, whose secrets are masked already."""
         self._warn(parameters)
         secrets = [parameters.notifyemail or "", *parameters.secrets()]
         retrying = Retrying(

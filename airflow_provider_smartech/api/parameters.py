@@ -79,13 +79,16 @@ class BulkUploadParameters:
 
     def secrets(self) -> list[str]:
         """Return the values that no log may show."""
-        secrets = self.path.secrets()
-        if self.callback:
-            # An answer may contain only a part of the callback: of its path, or of an upload id without the time.
-            url = self.callback.get_secret_value()
-            parts = [name for part in urlsplit(url).path.split("/") for name in (part, part.partition("-")[2])]
-            secrets += [url, *(part for part in parts if len(part) >= SHORTEST_SECRET_VALUE)]
-        return secrets
+        return [*self.path.secrets(), *self.callback_secrets()]
+
+    def callback_secrets(self) -> list[str]:
+        """Return those of the callback alone."""
+        if not self.callback:
+            return []
+        # An answer may contain only a part of the callback: of its path, or of an upload id without the time.
+        url = self.callback.get_secret_value()
+        parts = [name for part in urlsplit(url).path.split("/") for name in (part, part.partition("-")[2])]
+        return [url, *(part for part in parts if len(part) >= SHORTEST_SECRET_VALUE)]
 
     def fingerprint(self) -> str:
         """Return a hash that identifies the upload: the file, without its link's signature, and the list."""

@@ -74,7 +74,7 @@ class S3Urls:
             return self._plain(bucket, key)
         self.check(bucket, key)
         url = self._presigned(bucket, key)
-        mask(url.secrets())
+        mask(url.keys())
         return url
 
     def plain_url(self, bucket: str, key: str) -> SecretUrl:
@@ -94,6 +94,11 @@ class S3Urls:
         where = {"Bucket": bucket, "Key": key}
         with storage_errors(where):
             return SecretUrl(self._unsigning_client.generate_presigned_url("get_object", Params=where))
+
+    @cached_property
+    def _credentials(self) -> Any:
+        # Once: a session takes long to make. Temporary credentials refresh themselves.
+        return self._hook.get_session().get_credentials()
 
     @cached_property
     def _unsigning_client(self) -> Any:
@@ -159,7 +164,7 @@ class S3Urls:
         :raises ContactsStorageError: the credentials could not be fetched.
         """
         with storage_errors({"Bucket": bucket, "Key": key}):
-            credentials = self._hook.get_session().get_credentials()
+            credentials = self._credentials
             token = credentials and credentials.get_frozen_credentials().token
         if credentials is None:
             raise SmartechConfigurationError(

@@ -20,7 +20,7 @@ from airflow_provider_smartech.errors import (
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.redaction import mask
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import Answer, Record, TaskTry, Upload, key_of, new_upload_id
+from airflow_provider_smartech.uploads.upload import Answer, Record, TaskTry, Upload, half_of, key_of, new_upload_id
 
 if TYPE_CHECKING:
     from airflow_provider_smartech.api.parameters import BulkUploadParameters
@@ -119,10 +119,11 @@ class Sender:
     def _with_callback(self, parameters: BulkUploadParameters, upload_id: str) -> tuple[bool, BulkUploadParameters]:
         base = self.settings.callback_base_url
         if parameters.callback is None and base:
-            mask([upload_id])
+            mask([half_of(upload_id)])
             return True, parameters.with_callback(f"{base}/pingback/{upload_id}")
         if self.waits:
             raise _no_callback()
+        mask(parameters.callback_secrets())
         if parameters.callback is None:
             log.warning(
                 "The upload is sent without a callback, so its completion cannot be detected: "
