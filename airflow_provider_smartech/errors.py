@@ -9,6 +9,7 @@
     │   ├── ContactsRefused              the file or the query's rows cannot be loaded; nothing was sent
     │   │   ├── ContactsWithoutKey       rows without a primary key
     │   │   ├── ContactsKeyRepeated      rows with the same primary key, where that matters
+    │   │   ├── ContactsFilesRefused     several files; all are named
     │   │   └── ContactsEmpty            no rows
     │   ├── SmartechRefused           *  Smartech refused the upload; nothing was loaded
     │   ├── UploadUnknown                the upload store has no record of the upload
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChainBroken",
     "ContactsEmpty",
+    "ContactsFilesRefused",
     "ContactsKeyRepeated",
     "ContactsQueryFailed",
     "ContactsRefused",
@@ -109,12 +111,13 @@ class SmartechConfigurationError(SmartechTerminalError):
 class ContactsRefused(SmartechTerminalError):
     """The contacts cannot be uploaded as they are; nothing was sent.
 
-    ``source`` is where the contacts are: an ``s3://`` URL or a query.
+    ``source`` is where the contacts are: an ``s3://`` URL or a query; ``reason`` says why.
     """
 
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(f"The contacts from {source} were not uploaded: {reason}")
         self.source = source
+        self.reason = reason
 
 
 class ContactsWithoutKey(ContactsRefused):
@@ -146,6 +149,15 @@ class ContactsKeyRepeated(ContactsRefused):
         self.primary_key = primary_key
         self.repeated = repeated
         self.rows = rows
+
+
+class ContactsFilesRefused(ContactsRefused):
+    """Several files cannot be uploaded as they are. ``refused`` has one error for each."""
+
+    def __init__(self, source: str, refused: Sequence[ContactsRefused], files: int) -> None:
+        named = "\n".join(f"{one.source}: {one.reason}" for one in refused)
+        super().__init__(source, f"{len(refused):,} of {files:,} files cannot be loaded:\n{named}")
+        self.refused = list(refused)
 
 
 class ContactsEmpty(ContactsRefused):

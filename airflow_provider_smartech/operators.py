@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.tasks.submission import OnUnknownOutcome, Submission
+    from airflow_provider_smartech.tasks.under_way import UnderWay
     from airflow_provider_smartech.tasks.wait import Wait
     from airflow_provider_smartech.uploads.upload import Upload
 
@@ -36,7 +37,7 @@ __all__ = ["SmartechBaseOperator", "SmartechBulkUploadOperator", "submit_upload"
 
 log = logging.getLogger(__name__)
 
-# The XCom with the keys of the uploads that a deferred task waits for.
+# The XCom with the uploads that a deferred task waits for.
 WAITS_FOR = "waits_for"
 
 Summaries: TypeAlias = "Sequence[dict[str, Any]] | None"
@@ -90,7 +91,7 @@ class SmartechBaseOperator(BaseOperator, ABC):
     :param deferrable: wait in the triggerer, without a worker slot; Airflow's ``[operators] default_deferrable`` by
         default. It needs ``wait_for_completion``.
     :param timeout: how long to wait, in seconds or as a timedelta; 24 hours by default. Then the task fails without
-        retries.
+        retries. If files are sent some at a time, the time begins anew when others were sent.
     :param max_rejected: how many rows of a file Smartech may reject: a number (an int), or a share of the rows (a float
         such as ``0.01``). By default rejected rows cause a warning, and only a file without any accepted row fails.
         It needs ``wait_for_completion``.
@@ -110,6 +111,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
     template_fields: Sequence[str] = ("listid", "notifyemail", "callback", "smartech_conn_id")
     operator_extra_links = (SmartechUploadLink(), SmartechPanelLink())
     ui_color = "#fde8d7"
+
+    uploads_at_once: int | None = None
+    """How many uploads may be under way at a time if the task waits; None for all."""
 
     def __init__(
         self,
@@ -155,9 +159,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
     def hosted(self, submission: Submission) -> Sequence[HostedFile]:
         """Return the files to submit, one upload for each file."""
 
-    def announce(self, uploads: Sequence[Upload], context: Context) -> None:
-        """Push the requestid to XCom, after all uploads are submitted and before the wait."""
-        context["ti"].xcom_push(key="requestid", value=uploads[0].requestid)
+    def announce(self, requestids: Sequence[str], context: Context) -> None:
+        """Push the requestid to XCom, before the wait; called again if other files are sent after a wait."""
+        context["ti"].xcom_push(key="requestid", value=requestids[0])
 
     def nothing_sent(self, context: Context) -> None:
         """Do what is to be done if there was nothing to upload, and the task succeeds."""
@@ -186,14 +190,27 @@ class SmartechBaseOperator(BaseOperator, ABC):
         wait = self._wait()
         submission = self._submission(context, wait)
         files = self.hosted(submission)
-        uploads = [self._send(submission, file, part) for part, file in enumerate(files)]
-        self.announce(uploads, context)
-        if not self.wait_for_completion:
-            return self._hand_over(uploads, submission, None)
-        if self.deferrable and not all(map(wait.has_ended, uploads)):
-            context["ti"].xcom_push(key=WAITS_FOR, value=[upload.key for upload in uploads])
-            self.defer(trigger=wait.trigger(uploads), method_name="execute_complete", timeout=wait.backstop)
-        return self._finish(wait.block(uploads), submission, wait, context)
+        under_way = self._under_way()(wait, len(files), self.uploads_at_once if self.wait_for_completion else None)
+        return self._go_on(files, under_way, submission, context)
+
+    def _go_on(self, files: Sequence[HostedFile], under_way: UnderWay, submission: Submission, context: Context) -> Any:
+        """Send what is left, as many files at a time as are allowed, and wait for them if configured."""
+        while True:
+            before = len(under_way.sent)
+            while room := under_way.room:
+                parts = range(len(under_way.sent), len(under_way.sent) + room)
+                under_way.add([self._send(submission, files[part], part) for part in parts])
+            if len(under_way.sent) > before or not under_way.files:
+                self.announce(list(under_way.sent.values()), context)
+            if not self.wait_for_completion:
+                return self._hand_over(under_way.all(), submission, None)
+            if under_way.is_over:
+                return self._finish(under_way.all(), submission, under_way.wait, context)
+            if self.deferrable:
+                trigger = under_way.trigger()
+                context["ti"].xcom_push(key=WAITS_FOR, value=under_way.kept())
+                self.defer(trigger=trigger, method_name="execute_complete", timeout=under_way.wait.backstop)
+            under_way.block()
 
     def _send(self, submission: Submission, file: HostedFile, part: int) -> Upload:
         hook = submission.hook
@@ -217,9 +234,15 @@ class SmartechBaseOperator(BaseOperator, ABC):
             _check_no_list(self.outlets)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Finish the task after the deferred wait; the upload store decides what happened."""
+        """Go on after the deferred wait; the upload store decides what happened."""
         wait = self._wait()
-        return self._finish(wait.resume(event), self._submission(context, wait), wait, context)
+        submission = self._submission(context, wait)
+        under_way = self._under_way().resumed(wait, self._kept(context), event)
+        return self._go_on(self.hosted(submission) if under_way.left else (), under_way, submission, context)
+
+    def _kept(self, context: Context) -> Any:
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key=WAITS_FOR, map_indexes=ti.map_index)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume like every operator, but check the uploads once more if Airflow's own timeout has passed."""
@@ -227,10 +250,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
 
         if not is_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
-        ti = context["ti"]
         # The trigger's data is lost in this case.
-        keys = ti.xcom_pull(task_ids=ti.task_id, key=WAITS_FOR, map_indexes=ti.map_index)
-        return self.execute_complete(context, {"keys": keys, "event": "timed out"})
+        kept = self._kept(context) or {}
+        return self.execute_complete(context, {"keys": kept.get("watched"), "event": "timed out"})
 
     def sources(self) -> OperatorLineage[Any, Any] | None:
         """Return the contacts' source for OpenLineage."""
@@ -249,6 +271,11 @@ class SmartechBaseOperator(BaseOperator, ABC):
         from airflow_provider_smartech.tasks.wait import Wait
 
         return Wait(self.timeout, self.max_rejected)
+
+    def _under_way(self) -> type[UnderWay]:
+        from airflow_provider_smartech.tasks.under_way import UnderWay
+
+        return UnderWay
 
     def _submission(self, context: Context, wait: Wait) -> Submission:
         from airflow_provider_smartech.tasks.submission import Submission, task_try

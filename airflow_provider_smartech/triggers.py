@@ -6,9 +6,10 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,9 @@ SWEEP_AFTER_SECONDS = 120.0
 # Seconds of waiting after which a log says again what is waited for.
 REMINDER_SECONDS = 600.0
 
+# How many uploads such a line names.
+MOST_NAMED = 10
+
 __all__ = ["SmartechBulkUploadTrigger"]
 
 log = logging.getLogger(__name__)
@@ -36,23 +40,26 @@ Result = TypeVar("Result")
 
 
 class SmartechBulkUploadTrigger(BaseTrigger):
-    """Waits until the ping-backs say that all uploads have ended, or until a deadline.
+    """Waits until the ping-backs say that enough of the uploads have ended, or until a deadline.
 
     Its event is ``{"keys": […], "event": "ended" | "timed out" | "error", "message": …}``. The task itself reads the
     ping-backs from the upload store.
 
     :param keys: the uploads' keys in the upload store.
     :param deadline: when to stop waiting, in seconds since the epoch.
+    :param enough: how many of the uploads have to end; None for all.
     """
 
-    def __init__(self, keys: list[str], deadline: float) -> None:
+    def __init__(self, keys: list[str], deadline: float, enough: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.keys = keys
         self.deadline = deadline
+        self.enough = enough
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments with which another triggerer recreates this trigger."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"keys": self.keys, "deadline": self.deadline}
+        arguments = {"keys": self.keys, "deadline": self.deadline, "enough": self.enough}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event, at the earliest after twice Airflow's ``[workers] min_heartbeat_interval``."""
@@ -73,8 +80,7 @@ class SmartechBulkUploadTrigger(BaseTrigger):
     async def _wait(self, poll: Poll) -> None:
         self._remind_later()
         try:
-            for key in self.keys:
-                await poll.wait(key)
+            await poll.wait(self.keys, self.enough)
         finally:
             self._reminder.cancel()
 
@@ -87,9 +93,11 @@ class SmartechBulkUploadTrigger(BaseTrigger):
         self._remind_later()
 
 
-def what_for(uploads: Iterable[str], deadline: datetime) -> str:
+def what_for(uploads: Sequence[str], deadline: datetime) -> str:
     """Return what is waited for, and until when, for a log."""
-    return f"for Smartech to complete upload {', '.join(uploads)}, until {deadline:%Y-%m-%d %H:%M:%S} UTC at most."
+    more = f" and {len(uploads) - MOST_NAMED:,} more" if len(uploads) > MOST_NAMED else ""
+    named = f"{', '.join(uploads[:MOST_NAMED])}{more}"
+    return f"for Smartech to complete upload {named}, until {deadline:%Y-%m-%d %H:%M:%S} UTC at most."
 
 
 class Poll:
@@ -123,31 +131,38 @@ class Poll:
             cls._of_loop[loop] = cls()
         return cls._of_loop[loop]
 
-    async def wait(self, key: str) -> None:
-        """Return when the upload has ended.
+    async def wait(self, keys: Iterable[str], enough: int | None = None) -> None:
+        """Return when so many of the uploads have ended; by default all.
 
         :raises UploadUnknown: the store has no such upload.
         :raises UploadRecordUnreadable: its files are damaged.
         """
-        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, set()).add(news)
+        loop = asyncio.get_running_loop()
+        news: dict[str, asyncio.Future[None]] = {key: loop.create_future() for key in keys}
+        for key, one in news.items():
+            self._waiting.setdefault(key, set()).add(one)
         if self._rounds is None or self._rounds.done():
             # A separate context: with the first trigger's, the logs of all would go to that trigger's task.
             self._rounds = asyncio.create_task(self._run(), context=contextvars.Context())
             self._rounds.add_done_callback(self._give_up)
-        self._due.add(key)
+        self._due |= news.keys()
         self._look_at_due()
         try:
-            await news
+            for ended in islice(asyncio.as_completed(news.values()), enough):
+                await ended
         finally:
-            self._leave(key, news)
+            self._leave(news)
 
-    def _leave(self, key: str, news: asyncio.Future[None]) -> None:
-        waiting = self._waiting.get(key, set())
-        waiting.discard(news)
-        if not waiting:
-            self._waiting.pop(key, None)
-            self._known.pop(key, None)
+    def _leave(self, news: dict[str, asyncio.Future[None]]) -> None:
+        for key, one in news.items():
+            if not one.cancel() and not one.cancelled():
+                # Asyncio complains of errors that nobody has seen.
+                one.exception()
+            waiting = self._waiting.get(key, set())
+            waiting.discard(one)
+            if not waiting:
+                self._waiting.pop(key, None)
+                self._known.pop(key, None)
         if not self._waiting and self._rounds:
             self._rounds.cancel()
             self._rounds = None

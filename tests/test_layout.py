@@ -29,6 +29,7 @@ REASONS = {
     "uploads/days": "the days of a chart are stored and read where it is made, in uploads/test_listing",
     "uploads/ended": "what lists read of an upload that has ended is tested with them, in uploads/test_listing",
     "uploads/folder": "what every storage must do is tested with each of them, in uploads/test_store",
+    "uploads/source_files": "what is kept of objects is tested where a task keeps to it, in tasks/test_sources",
     "uploads/staged_files": "what is kept of files is tested where they are staged, in tasks/test_staged",
     "uploads_page/app": "what it puts together is tested by its addresses, in uploads_page/test_routes",
     "uploads_page/chart": "its numbers are tested in uploads/test_listing, its picture in uploads_page/test_routes",

@@ -106,11 +106,13 @@ def test_waiting_is_green_only_when_smartech_said_completed(
         assert type(caught.value) is error
 
 
-def test_a_deferred_wait_tells_airflow_only_the_key_and_the_deadline(sandbox: SandboxServer, csv_url: str) -> None:
+def test_a_deferred_wait_tells_airflow_only_what_it_waits_for_and_until_when(
+    sandbox: SandboxServer, csv_url: str
+) -> None:
     sandbox.faults = frozenset({Fault.PINGBACK_LATE})
     with pytest.raises(TaskDeferred) as deferred:
         operator(csv_url, wait_for_completion=True, deferrable=True, timeout=60).execute(context())
-    assert deferred.value.trigger.serialize()[1].keys() == {"keys", "deadline"}
+    assert deferred.value.trigger.serialize()[1].keys() == {"keys", "enough", "deadline"}
     assert deferred.value.timeout == timedelta(minutes=11)
     sandbox.release()
 

@@ -359,7 +359,7 @@ def test_news_is_removed_after_a_while_when_every_triggerer_has_seen_it(
     async def wait() -> None:
         # Another poll beside the first one is another triggerer.
         first, second = Poll.shared(), Poll()
-        waits = [asyncio.create_task(poll.wait(key)) for poll in (first, second) for key in (idle, *keys)]
+        waits = [asyncio.create_task(poll.wait([key])) for poll in (first, second) for key in (idle, *keys)]
         for key in keys:
             await turns(2)
             store.add_pingback(key, news({"status": "completed"}))

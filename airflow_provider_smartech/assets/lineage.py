@@ -36,15 +36,15 @@ def collect(hook: BaseHook, source: str, account: Account, listid: int | None) -
 def of_hosted(url: str) -> OperatorLineage[Any, Any]:
     """Return a hosted file as OpenLineage's input: the host and the path."""
     parts = urlsplit(without_queries(url))
-    return of_file(f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/"))
+    return of_files(f"{parts.scheme}://{parts.netloc}", [parts.path.lstrip("/")])
 
 
-def of_file(namespace: str, name: str) -> OperatorLineage[Any, Any]:
-    """Return a file as OpenLineage's input; for one in S3, ``s3://`` with the bucket, and the key."""
+def of_files(namespace: str, names: Iterable[str]) -> OperatorLineage[Any, Any]:
+    """Return files as OpenLineage's inputs; for those in S3, ``s3://`` with the bucket, and their keys."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    return OperatorLineage(inputs=[Dataset(namespace, name or "/")])
+    return OperatorLineage(inputs=[Dataset(namespace, name or "/") for name in names])
 
 
 def list_datasets(uploads: Iterable[Upload]) -> list[Dataset]:

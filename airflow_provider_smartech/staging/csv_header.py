@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_smartech.errors import ContactsRefused
@@ -34,22 +35,37 @@ MAGIC = {
 }
 
 
-def check_object(client: Any, bucket: str, key: str, primary_key: str | None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What the beginning of an object shows: its columns, whether a row follows; the whole object's ETag and bytes.
+
+    ``columns`` is empty if there is nothing in it.
+    """
+
+    columns: tuple[str, ...]
+    has_rows: bool
+    etag: str
+    bytes: int
+
+
+def read_head(client: Any, bucket: str, key: str) -> Head:
     """Read the first bytes of an S3 object, and check that it can be a CSV of contacts.
 
-    :raises ContactsRefused: it does not exist, is empty, or does not begin with a valid header in UTF-8.
+    :raises ContactsRefused: it does not exist, or does not begin with a valid header in UTF-8.
     :raises ContactsStorageError: it cannot be read.
     """
     source = f"s3://{bucket}/{key}"
-    head, whole = _read(client, source, bucket, key)
-    if not head:
-        raise ContactsRefused(source, "the object is empty.")
+    head, etag, size = _read(client, source, bucket, key)
     for magic, meaning in MAGIC.items():
         if head.startswith(magic):
             raise ContactsRefused(source, f"the object is {meaning}. Smartech loads plain CSV in UTF-8.")
-    if head.startswith(BYTE_ORDER_MARK):
+    text, whole = head.removeprefix(BYTE_ORDER_MARK), size == len(head)
+    if whole and not text.strip():
+        return Head(columns=(), has_rows=False, etag=etag, bytes=size)
+    if text is not head:
         log.warning("%s begins with a byte order mark, which Smartech may read as part of the first column.", source)
-    check_columns(_header(head.removeprefix(BYTE_ORDER_MARK), whole, source), primary_key, source)
+    columns, rest = _header(text, whole, source)
+    return Head(columns=tuple(columns), has_rows=not whole or bool(rest.strip()), etag=etag, bytes=size)
 
 
 def check_columns(names: Sequence[str], primary_key: str | None, source: str) -> None:
@@ -90,8 +106,8 @@ def _columns_of_file(names: Sequence[str], primary_key: str) -> str:
     return "Is the first row a header, and is the name spelled the same, with the same upper and lower case?"
 
 
-def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, bool]:
-    """Return the first bytes, and whether they are the whole object."""
+def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, str, int]:
+    """Return the first bytes of an object, its ETag, and how many bytes it has."""
     from botocore.exceptions import ClientError
 
     with storage_errors({"Bucket": bucket, "Key": key}):
@@ -101,21 +117,26 @@ def _read(client: Any, source: str, bucket: str, key: str) -> tuple[bytes, bool]
         except ClientError as error:
             missing = error.response.get("Error", {}).get("Code")
             if missing == "InvalidRange":
-                return b"", True
+                # There is no first byte.
+                return b"", "", 0
             if missing not in ("NoSuchKey", "NoSuchBucket", "404"):
                 raise
         else:
-            return head, len(head) < HEAD_BYTES
-    raise ContactsRefused(source, f"there is no such object ({missing}). Check s3_bucket, s3_key and what writes it.")
+            # Such as "bytes 0-65535/1000000"; it is missing where the whole object was sent.
+            size = str(answer.get("ContentRange", "")).rpartition("/")[2]
+            return head, str(answer["ETag"]), int(size) if size.isdigit() else int(answer["ContentLength"])
+    raise ContactsRefused(source, f"there is no such object ({missing}). Check its name and what writes it.")
 
 
-def _header(head: bytes, whole: bool, source: str) -> list[str]:
+def _header(head: bytes, whole: bool, source: str) -> tuple[list[str], str]:
+    """Return the names of the columns, and what follows."""
     text = io.StringIO(head.decode(errors="surrogateescape"), newline="")
     try:
         names = next(csv.reader(text, strict=True), [])
     except csv.Error:
         names = None
-    if names is None or (not whole and not text.read(1)):
+    rest = text.read()
+    if names is None or (not whole and not rest):
         raise ContactsRefused(
             source, f"the header row does not end within the first {HEAD_BYTES >> 10} KiB. Is it a CSV with commas?"
         )
@@ -124,4 +145,4 @@ def _header(head: bytes, whole: bool, source: str) -> list[str]:
             raise ContactsRefused(source, f"the name of column {position} is not valid UTF-8. Write the file in UTF-8.")
     if not names:
         raise ContactsRefused(source, "the first line is blank. It must have the names of the columns.")
-    return names
+    return names, rest

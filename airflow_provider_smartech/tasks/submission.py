@@ -38,12 +38,13 @@ class Submission(Sender):
     max_rejected: float | None = None
     by_file: bool = False
 
-    def check_earlier(self) -> None:
+    def check_earlier(self, first: int = 0) -> None:
         """Check whether other data than before may be sent, such as a query's current rows.
 
+        :param first: the number of the first part that is not sent again, and so not checked by that.
         :raises SmartechOutcomeUnknown: an earlier upload may still be loaded, and ``on_unknown_outcome`` is ``fail``.
         """
-        for part in count():
+        for part in count(first):
             before = self.store.earlier(self.task.for_part(part))
             if not before:
                 return

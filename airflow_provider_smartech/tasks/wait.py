@@ -21,7 +21,7 @@ from airflow_provider_smartech.errors import (
     WaitBroken,
 )
 from airflow_provider_smartech.triggers import REMINDER_SECONDS, SmartechBulkUploadTrigger, what_for
-from airflow_provider_smartech.uploads.upload import Conclusion, Progress, Upload
+from airflow_provider_smartech.uploads.upload import Conclusion, Progress, State, Upload
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ class Reminder:
         """Log it, if it is time to."""
         if time.monotonic() < self._due:
             return
-        log.info("%s %s", self._words, what_for((upload.requestid for upload in uploads), self._deadline))
+        log.info("%s %s", self._words, what_for([upload.requestid for upload in uploads], self._deadline))
         self._due, self._words = time.monotonic() + REMINDER_SECONDS, "Still waiting"
 
 
 class Wait:
-    """Waits for uploads in the configured upload store, at most ``timeout`` for each.
+    """Waits for uploads in the configured upload store, at most ``timeout`` at a time.
 
     :param max_rejected: an upload with more rejected rows (an int), or a larger share of them (a float), has failed.
     """
@@ -103,7 +103,11 @@ class Wait:
 
     def has_ended(self, upload: Upload) -> bool:
         """Whether enough ping-backs have come."""
-        return self._progress(upload).state.ended
+        return self.state(upload).ended
+
+    def state(self, upload: Upload) -> State:
+        """Return its state, as far as it was read."""
+        return self._progress(upload).state
 
     def look(self, upload: Upload) -> dict[str, Any] | None:
         """Return the summary of a completed upload, None while it has not ended.
@@ -137,35 +141,63 @@ class Wait:
     def _progress(self, upload: Upload) -> Progress:
         return upload.progress(self.settings.statuses, self.max_rejected)
 
-    def trigger(self, uploads: Sequence[Upload]) -> SmartechBulkUploadTrigger:
-        """Return the trigger that waits for all these uploads, from now on."""
+    def trigger(self, uploads: Sequence[Upload], enough: int | None = None) -> SmartechBulkUploadTrigger:
+        """Return the trigger that waits, from now on, until so many of these uploads have ended; by default all."""
         deadline = datetime.now(UTC) + self.timeout
         Reminder(deadline).remind(uploads)
-        return SmartechBulkUploadTrigger([upload.key for upload in uploads], deadline.timestamp())
+        return SmartechBulkUploadTrigger([upload.key for upload in uploads], deadline.timestamp(), enough)
 
-    def block(self, uploads: Sequence[Upload]) -> list[Upload]:
-        """Wait in this process, and return the uploads when all have ended or the time is over."""
-        waited = [self._until(upload, uploads[place:]) for place, upload in enumerate(uploads)]
+    def block(self, uploads: Sequence[Upload], enough: int | None = None) -> list[Upload]:
+        """Wait in this process, from now on, until so many have ended (by default all) or the time is over.
+
+        Returns the uploads as they are then.
+        """
+        self.extend(self.timeout)
+        self._reminder = Reminder(datetime.now(UTC) + self.timeout)
+        if enough is None or enough >= len(uploads):
+            waited = [self._until(upload, uploads[place:]) for place, upload in enumerate(uploads)]
+        else:
+            waited = self._until_some(uploads, enough)
         self.last_look()
         return [one if self.has_ended(one) else self.patiently(self.store.read, one.key, one) for one in waited]
 
     def _until(self, upload: Upload, open_ones: Sequence[Upload]) -> Upload:
-        while not self.has_ended(upload) and (left := self._deadline - time.monotonic()) > 0:
-            try:
-                upload = self.patiently(self.store.read, upload.key, upload)
-            except UploadStoreError as error:
-                if not _may_pass(error):
-                    raise
-                # The time is over; the caller checks once more.
-                break
+        while not self.has_ended(upload) and self._time_is_left:
+            upload = self._read_again(upload)
             if not self.has_ended(upload):
-                self._reminder.remind(open_ones)
-                time.sleep(min(self.settings.poll_interval, left))
+                self._pause(open_ones)
         return upload
 
-    def resume(self, event: dict[str, Any] | None) -> list[Upload]:
+    def _until_some(self, uploads: Sequence[Upload], enough: int) -> list[Upload]:
+        uploads = list(uploads)
+        while sum(map(self.has_ended, uploads)) < enough and self._time_is_left:
+            uploads = [one if self.has_ended(one) else self._read_again(one) for one in uploads]
+            if sum(map(self.has_ended, uploads)) < enough:
+                self._pause(uploads)
+        return uploads
+
+    @property
+    def _time_is_left(self) -> bool:
+        return time.monotonic() < self._deadline
+
+    def _read_again(self, upload: Upload) -> Upload:
+        """Return the upload as it is now, or as it was if the storage fails until the time is over."""
+        try:
+            return self.patiently(self.store.read, upload.key, upload)
+        except UploadStoreError as error:
+            if not _may_pass(error):
+                raise
+            # The caller checks once more.
+            return upload
+
+    def _pause(self, open_ones: Sequence[Upload]) -> None:
+        self._reminder.remind(open_ones)
+        time.sleep(max(0.0, min(self.settings.poll_interval, self._deadline - time.monotonic())))
+
+    def resume(self, event: dict[str, Any] | None, enough: int | None = None) -> list[Upload]:
         """Return the uploads of a trigger's event, as they are in the store now.
 
+        :param enough: how many of them the trigger waited for; by default all.
         :raises WaitBroken: the event is missing or not recognised, or contradicts the store.
         """
         known = isinstance(event, dict) and event.get("event") in ("ended", "timed out", "error")
@@ -174,12 +206,14 @@ class Wait:
             raise WaitBroken(f"The trigger returned an event that is not recognised: {event!r}.")
         self.extend(BACKSTOP)
         uploads = [self.patiently(self.store.read, key) for key in keys]
-        unfinished = next((upload.requestid for upload in uploads if not self.has_ended(upload)), None)
-        if event["event"] == "error" and unfinished:
-            raise WaitBroken(f"Waiting for upload {unfinished} failed: {event.get('message')}")
-        if event["event"] == "ended" and unfinished:
+        unfinished = [upload.requestid for upload in uploads if not self.has_ended(upload)]
+        if len(uploads) - len(unfinished) >= (len(uploads) if enough is None else enough):
+            return uploads
+        if event["event"] == "error":
+            raise WaitBroken(f"Waiting for upload {unfinished[0]} failed: {event.get('message')}")
+        if event["event"] == "ended":
             raise WaitBroken(
-                f"The triggerer says that upload {unfinished} has ended, but with this worker's settings it has "
+                f"The triggerer says that upload {unfinished[0]} has ended, but with this worker's settings it has "
                 "not. Give both the same [smartech] section, and restart the triggerer after a change."
             )
         return uploads

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_smartech.operators import SmartechBaseOperator, as_timedelta
 from airflow_provider_smartech.staging.s3_urls import S3Urls, UrlMode
+
+if TYPE_CHECKING:
+    from airflow_provider_smartech.api.parameters import BulkUploadParameters
+    from airflow_provider_smartech.tasks.submission import Submission
 
 
 class S3BaseOperator(SmartechBaseOperator):
@@ -36,6 +40,13 @@ class S3BaseOperator(SmartechBaseOperator):
         self.url_minimum_validity = as_timedelta(url_minimum_validity)
         # A wrong choice is an error when the DAG is parsed; the connection's id may still be a template.
         self._new_urls()
+
+    def example(self, submission: Submission) -> BulkUploadParameters:
+        """Return the request for some file; this checks its parameters.
+
+        :raises SmartechInvalidParameter: one of them is wrong.
+        """
+        return self.request(submission.hook, "https://bucket.example/contacts.csv")
 
     @cached_property
     def _urls(self) -> S3Urls:

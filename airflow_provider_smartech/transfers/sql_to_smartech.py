@@ -220,9 +220,9 @@ class SqlToSmartechOperator(S3BaseOperator):
         )
         return found
 
-    def announce(self, uploads: Sequence[Upload], context: Context) -> None:
+    def announce(self, requestids: Sequence[str], context: Context) -> None:
         """Push the requestids."""
-        context["ti"].xcom_push(key="requestids", value=[upload.requestid for upload in uploads])
+        context["ti"].xcom_push(key="requestids", value=requestids)
 
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> dict[str, Any]:
         """Remove the staged files if configured, and return what was uploaded."""
@@ -321,17 +321,13 @@ class SqlToSmartechOperator(S3BaseOperator):
             task=submission.task,
             name=self.sync_name or _default_name(submission.task),
             account=submission.hook.account,
-            listid=self._example(submission).listid,
+            listid=self.example(submission).listid,
             primary_key=str(self.primary_key),
             full=_is_true(self.full),
             full_every=self.full_every,
             keeps_nothing=self.only_counts,
         )
         return TaskChanges(sync=sync, on_duplicate_key=self.on_duplicate_key)
-
-    def _example(self, submission: Submission) -> BulkUploadParameters:
-        """Return the request for some file; this checks its parameters."""
-        return self.request(submission.hook, "https://bucket.example/contacts.csv")
 
     def _count(self, context: Context) -> dict[str, Any]:
         from airflow_provider_smartech.staging.area import new_folder
@@ -400,7 +396,7 @@ class SqlToSmartechOperator(S3BaseOperator):
 
     def _check_before(self, submission: Submission) -> None:
         """Check everything that can be checked before the query runs."""
-        self._example(submission)
+        self.example(submission)
         self._urls.check(self.s3_bucket, self.s3_prefix)
         submission.check()
         self._query().database()

@@ -11,6 +11,7 @@
     requestids/<hash>/<key>                          finds an upload by its requestid
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
+    sources/<task instance>/<time>-<id>.json         which objects of others a try of a task uploads
     arrivals/<time>_<key>_<id>                       tells waiters which uploads have a new ping-back
     days/<day>_…                                     what a chart shows of a day that is over; see ``days``
     syncs/<sync>/…                                   what syncs of only what changed have sent; see ``syncs``
@@ -43,6 +44,7 @@ from airflow_provider_smartech.uploads.days import NAME as DAY
 from airflow_provider_smartech.uploads.days import DayStore
 from airflow_provider_smartech.uploads.ended import Ended, files_of, name_of_ended
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
+from airflow_provider_smartech.uploads.source_files import SourceFiles
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
 from airflow_provider_smartech.uploads.syncs import SyncStore, stamp
 from airflow_provider_smartech.uploads.upload import (
@@ -71,6 +73,7 @@ _NAMES = {
     "requestids": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "tasks": re.compile(rf"{_HASH}/\.?({KEY.pattern}){_LEFT}"),
     "stagings": re.compile(rf"{_HASH}/\.?({_STAMP})-[0-9a-f]{{8}}-(?:begun|complete|removed)\.json{_LEFT}"),
+    "sources": re.compile(rf"{_HASH}/\.?({_STAMP})-[0-9a-f]{{8}}\.json{_LEFT}"),
     "probes": re.compile(rf"{PROBE}({KEY.pattern})/\.?(?:record|pingback)[-.\w]*"),
     "days": re.compile(rf"\.?{DAY.pattern}{_LEFT}"),
     "arrivals": re.compile(rf"\.?({_STAMP})_({KEY.pattern})_[0-9a-f]{{8}}{_LEFT}"),
@@ -282,6 +285,21 @@ class UploadStore:
             update = {"name": name, "complete": files, "removed": f"{name}-removed.json" in names}
             found.append(begun.model_copy(update=update))
         return sorted(found, key=lambda staging: staging.task.order(), reverse=True)
+
+    def sources_fixed(self, sources: SourceFiles) -> None:
+        """Store which objects a try of a task uploads."""
+        name = f"{stamp(sources.at)}-{secrets.token_hex(4)}.json"
+        self._write(f"sources/{sources.task.instance()}/{name}", sources)
+
+    def sources(self, task: TaskTry) -> list[SourceFiles]:
+        """Return which objects the tries of this task instance have uploaded, the latest first.
+
+        :raises UploadRecordUnreadable: a record is damaged: without it, objects might be lost or sent twice.
+        """
+        folder = f"sources/{task.instance()}"
+        names = [name for name in self._files.names(folder) if name.endswith(".json") and not name.startswith(".")]
+        found = [self._load(SourceFiles, folder, name) for name in names]
+        return sorted(found, key=lambda sources: sources.task.order(), reverse=True)
 
     def _recorded(self, folder: str) -> list[Upload]:
         """Read the uploads that a folder of marks names, except those removed since."""

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_smartech.errors import ContactsRefused
 from airflow_provider_smartech.sandbox import SandboxServer
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.usefixtures("receiver", "csv_in_s3")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "the object is empty"),
         (gzip.compress(CSV, mtime=0), "compressed with gzip"),
         (b"PAR1....PAR1", "a Parquet file"),
         ("EMAIL,NAME\n".encode("utf-16"), "encoded in UTF-16"),
@@ -75,11 +75,11 @@ def test_a_real_parquet_file_is_told_from_a_csv(s3: Any, bucket: str, tmp_path: 
 @pytest.mark.parametrize(
     "content",
     [
-        b"EMAIL,NAME",
-        b'"EMAIL","two\nlines"\r\n',
+        b"EMAIL,NAME\na@example.com,",
+        b'"EMAIL","two\nlines"\r\na@example.com,"x\ny"\r\n',
         b"EMAIL,STADT\n" + "Düsseldorf".encode("latin-1"),
         b"EMAIL,NAME\n" + "ü".encode() * 100_000,
-        b"\xef\xbb\xbfEMAIL,NAME\n",
+        b"\xef\xbb\xbfEMAIL,NAME\na@example.com,Ana\n",
     ],
 )
 def test_only_the_header_is_looked_at(sandbox: SandboxServer, s3: Any, bucket: str, content: bytes) -> None:
@@ -95,4 +95,15 @@ def test_an_object_that_is_not_there_is_refused(sandbox: SandboxServer, bucket: 
         setattr(task, name, value)
     with pytest.raises(ContactsRefused, match="there is no such object"):
         run(task)
+    assert submitted(sandbox) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\r\n \n", b"\xef\xbb\xbf", b"EMAIL,NAME", b'"EMAIL","two\nlines"\r\n', b"EMAIL\n\n", b"EMAIL,NAME\n"],
+)
+def test_an_object_without_a_row_is_not_sent(sandbox: SandboxServer, s3: Any, bucket: str, content: bytes) -> None:
+    s3.put_object(Bucket=bucket, Key="empty.csv", Body=content)
+    with pytest.raises(AirflowSkipException, match=r"There are no contacts to upload from .*empty\.csv"):
+        run(from_s3(bucket, s3_key="empty.csv"))
     assert submitted(sandbox) == []

@@ -64,11 +64,18 @@ def context(ti: FakeTaskInstance | None = None) -> Context:
 
 def run(task: BaseOperator, ti: FakeTaskInstance | None = None) -> Any:
     """Execute a task to its end, its deferred wait included."""
-    try:
-        return task.execute(context(ti))
-    except TaskDeferred as deferred:
-        event = run_trigger(rebuilt(deferred.trigger))
-        return task.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context(ti))
+    ti = ti or FakeTaskInstance()
+    method, arguments = "execute", dict[str, Any]()
+    while True:
+        try:
+            return _call(task, method, arguments, context(ti))
+        except TaskDeferred as deferred:
+            event = run_trigger(rebuilt(deferred.trigger))
+            method, arguments = deferred.method_name, {**(deferred.kwargs or {}), "event": event}
+
+
+def _call(task: BaseOperator, method: str, arguments: dict[str, Any], context: Context) -> Any:
+    return task.execute(context) if method == "execute" else task.resume_execution(method, arguments, context)
 
 
 def rebuilt(trigger: BaseTrigger) -> BaseTrigger:

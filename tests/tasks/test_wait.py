@@ -100,6 +100,12 @@ def test_a_store_that_is_away_while_a_task_waits_only_delays_it(
     assert len(looks) >= 4
 
 
+def waiting_for(sent: dict[str, str]) -> FakeTaskInstance:
+    """Return a task instance that has deferred after it had sent these uploads."""
+    kept = {"sent": sent, "watched": list(sent), "enough": len(sent), "files": len(sent), "at_once": None}
+    return FakeTaskInstance(xcoms={"waits_for": kept})
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -114,7 +120,7 @@ def test_a_store_that_is_away_while_a_task_waits_only_delays_it(
 )
 def test_an_event_that_says_nothing_is_never_green(store: UploadStore, csv_url: str, event: Any) -> None:
     with pytest.raises(WaitBroken):
-        operator(csv_url, wait_for_completion=True).execute_complete(context(), event)
+        operator(csv_url, wait_for_completion=True).execute_complete(context(waiting_for({"k": "r"})), event)
 
 
 def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
@@ -123,7 +129,7 @@ def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
     sandbox.faults = frozenset({Fault.NO_PINGBACK})
     run(operator(csv_url))
     key = only_upload(store).key
-    task = operator(csv_url, wait_for_completion=True)
+    task, ti = operator(csv_url, wait_for_completion=True), waiting_for({key: "r"})
     for event, error in (
         ("ended", WaitBroken),
         ("timed out", UploadTimeout),
@@ -131,9 +137,11 @@ def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
         ("?", WaitBroken),
     ):
         with pytest.raises(error):
-            task.execute_complete(context(), {"keys": [key], "event": event, "message": "m"})
+            task.execute_complete(context(ti), {"keys": [key], "event": event, "message": "m"})
     with pytest.raises(UploadUnknown):
-        task.execute_complete(context(), {"keys": [key[:-4] + "0000"], "event": "ended"})
+        task.execute_complete(context(ti), {"keys": [key[:-4] + "0000"], "event": "ended"})
+    with pytest.raises(WaitBroken, match="the uploads that this task waits for"):
+        task.execute_complete(context(), {"keys": [key], "event": "ended"})
 
 
 def test_a_task_that_has_waited_leaves_what_lists_show_in_one_file(

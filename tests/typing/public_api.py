@@ -115,7 +115,9 @@ def dag_of_a_warehouse() -> None:
     SqlToSmartechOperator(sql="s", conn_id="c", s3_prefix="p", on_empty="ignore", **known)  # type: ignore[arg-type]
     SqlToSmartechOperator(sql="s", conn_id="c", s3_prefix="p", delete_staged=True, **known)  # type: ignore[arg-type]
     SqlToSmartechOperator(sql="s", conn_id="c", s3_prefix="p", max_rows_per_file=0.5, **known)  # type: ignore[arg-type]
-    S3ToSmartechOperator(task_id="exported", s3_bucket="b")  # type: ignore[call-arg]
+    S3ToSmartechOperator(s3_key="k", uploads_at_once="all", **known)  # type: ignore[arg-type]
+    S3ToSmartechOperator(s3_prefix="p", on_empty="submit", **known)  # type: ignore[arg-type]
+    S3ToSmartechOperator(s3_prefix="p", delete_source="always", **known)  # type: ignore[arg-type]
     S3ToSmartechOperator(s3_key=b"contacts.csv", **known)  # type: ignore[arg-type]
     S3ToSmartechOperator(s3_key="k", primary_key=["EMAIL"], **known)  # type: ignore[arg-type]
 

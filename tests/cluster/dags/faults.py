@@ -12,7 +12,6 @@ from typing import Any
 from airflow.sdk import DAG, Context, Param, task
 
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
-from airflow_provider_smartech.uploads.upload import Upload
 
 PARAMS = {"path": Param("", type="string"), "smartech_conn_id": Param("smartech_default", type="string")}
 UPLOAD: dict[str, Any] = {
@@ -29,11 +28,11 @@ UPLOAD: dict[str, Any] = {
 class StopsBeforeXCom(SmartechBulkUploadOperator):
     """Goes no further than Smartech's answer, on its first try."""
 
-    def announce(self, uploads: Sequence[Upload], context: Context) -> None:
+    def announce(self, requestids: Sequence[str], context: Context) -> None:
         if context["ti"].try_number == 1:
             Path(os.environ["MARKS"], context["ti"].run_id).touch()
             time.sleep(600)
-        super().announce(uploads, context)
+        super().announce(requestids, context)
 
 
 with DAG("upload", schedule=None, params=PARAMS):
