@@ -14,6 +14,7 @@ VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(LOWEST),-lowest)$(if $(DIST),-di
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RECEIVER := .venv-receiver$(if $(DIST),-dist)
+SPARK := .venv-spark
 # What the Lambda function runs on; deploy/aws/template.yaml has the same defaults.
 LAMBDA ?= 3.13-x86_64
 LAMBDA_ZIP := dist/smartech-receiver-lambda
@@ -29,14 +30,14 @@ APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test test-pip check build cluster test-cluster test-docker soak simulate bench screenshots reference lambda chromium redis docker-compose docker format clean
+.PHONY: demo test test-pip check build cluster test-cluster test-docker soak simulate bench screenshots reference lambda chromium redis docker-compose docker java format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) $(RECEIVER)/.installed $(TESTED_ZIP) chromium ## run all tests
+test: $(INSTALLED) $(RECEIVER)/.installed $(SPARK)/.installed $(TESTED_ZIP) chromium java ## run all tests
 	$(if $(DIST),cd $(UNPACKED) &&) CHROMIUM=$(CHROMIUM) RECEIVER_PYTHON=$(CURDIR)/$(RECEIVER)/bin/python \
-	    LAMBDA_ZIP=$(CURDIR)/$(TESTED_ZIP) $(PYTEST)
+	    SPARK_PYTHON=$(CURDIR)/$(SPARK)/bin/python LAMBDA_ZIP=$(CURDIR)/$(TESTED_ZIP) $(PYTEST)
 
 test-pip: dist/.built ## install the wheel with plain pip beside an Airflow without constraints: in time, and nothing else changes
 	rm -rf .venv-pip
@@ -78,6 +79,7 @@ bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png
 	$(BIN)/python -m bench.waiting
 	$(BIN)/python -m bench.pages
 	$(BIN)/python -m bench.changes
+	$(BIN)/python -m bench.unload
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
@@ -125,6 +127,12 @@ $(RECEIVER)/.installed: deploy/receiver/requirements.txt $(if $(DIST),dist/.buil
 	    $(if $(DIST),dist/*.whl,--editable .)
 	@touch $@
 
+# Spark, which would change what Airflow has installed.
+$(SPARK)/.installed:
+	$(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check 'pyspark>=4,<5'
+	@touch $@
+
 $(LAMBDA_ZIP)-%.zip: dist/.built
 	.venv-build/bin/python deploy/aws/make_zip.py $* dist/*.whl $@
 
@@ -139,10 +147,13 @@ dist/.built: $(SOURCES)
 	@touch $@
 
 # These are installed from Debian if they are missing: Chromium for the browser tests (CHROMIUM=/path/to/it selects
-# another one), Redis for the cluster, docker-compose for the tests of docker-compose.yaml, and, if no Docker daemon
-# answers, what is needed to run one and to make its images.
+# another one), Java for Spark, Redis for the cluster, docker-compose for the tests of docker-compose.yaml, and, if no
+# Docker daemon answers, what is needed to run one and to make its images.
 chromium:
 	@command -v $(CHROMIUM) >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) chromium fonts-dejavu-core; }
+
+java:
+	@command -v java >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) default-jre-headless; }
 
 redis:
 	@command -v redis-server >/dev/null || { $(APT_GET) update --quiet=2 && $(APT_INSTALL) redis-server; }

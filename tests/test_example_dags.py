@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+from airflow.utils.file import list_py_file_paths
 
 from airflow_provider_smartech.doctor import examine
 
@@ -20,9 +25,47 @@ def test_the_example_dags_can_be_imported() -> None:
     assert output(dag) == "smartech_doctor ['doctor']"
 
 
+UNLOADING = {
+    "smartech_redshift_unload": ({"unload", "upload"}, "s3_manifest"),
+    "smartech_athena_select": ({"select", "upload"}, "s3_key"),
+    "smartech_snowflake_unload": ({"unload", "upload"}, "s3_prefix"),
+    "smartech_spark_unload": ({"unload", "upload"}, "s3_wildcard"),
+}
+
+
+def test_the_dags_of_warehouses_that_unload_can_be_imported_and_wait_for_what_they_upload() -> None:
+    code = f"""
+import json, runpy
+found = {{}}
+for name in {list(UNLOADING)}:
+    module = runpy.run_path(f"example_dags/unload/{{name}}.py")
+    upload = module["upload"]
+    kinds = [kind for kind in ("s3_key", "s3_prefix", "s3_wildcard", "s3_manifest") if getattr(upload, kind)]
+    waits = upload.wait_for_completion and upload.deferrable and upload.upstream_task_ids < upload.dag.task_dict.keys()
+    found[upload.dag.dag_id] = sorted(upload.dag.task_ids), kinds, waits
+print(json.dumps(found))
+"""
+    expected = {name: [sorted(tasks), [kind], True] for name, (tasks, kind) in UNLOADING.items()}
+    assert json.loads(output(code)) == expected
+
+
+# Airflow's own.
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_the_deployments_do_not_read_the_dags_of_services_that_they_do_not_have() -> None:
+    found = list_py_file_paths(EXAMPLES)
+    assert {Path(path).name for path in found} == {
+        "smartech_doctor.py",
+        "smartech_hosted_csv.py",
+        "smartech_warehouse_sync.py",
+    }
+
+
 def test_the_doctor_takes_what_the_example_dag_s_parameters_are_called() -> None:
     names = "from example_dags.smartech_doctor import dag; print(*dag.params)"
     assert set(output(names).split()) == set(inspect.signature(examine).parameters)
+
+
+EXAMPLES = Path(__file__).parent.parent / "example_dags"
 
 
 def output(code: str) -> str:

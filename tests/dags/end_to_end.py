@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Asset, Param, get_current_context, task
 
 from airflow_provider_smartech.doctor import examine
 from airflow_provider_smartech.operators import SmartechBulkUploadOperator
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
+from airflow_provider_smartech.transfers import S3ToSmartechOperator
 
 SIGNED = "{{ var.value.signed_csv }}"
 
@@ -96,3 +98,28 @@ with DAG("doctor", schedule=None, params={"upload": "", "listid": 33, "timeout":
         examine(**get_current_context()["params"])
 
     doctor()
+
+# Several objects in S3, some at a time, by every kind of mapping.
+with DAG("unloaded", schedule=None, params={"bucket": Param("", type="string")}):
+    given: dict[str, Any] = {
+        "s3_bucket": "{{ params.bucket }}",
+        "aws_conn_id": "upload_store",
+        "listid": 33,
+        "wait_for_completion": True,
+        "deferrable": True,
+        "uploads_at_once": 2,
+        "timeout": timedelta(seconds=120),
+    }
+
+    @task
+    def names() -> list[str]:
+        """Return the keys of what was unloaded."""
+        return ["unload/c/0.csv", "unload/c/1.csv"]
+
+    S3ToSmartechOperator.partial(task_id="keys", **given).expand(s3_key=names())
+    S3ToSmartechOperator.partial(task_id="prefixes", **given).expand(s3_prefix=["unload/a/", "unload/b/"])
+    S3ToSmartechOperator.partial(task_id="lists", **given).expand(
+        s3_key=[["unload/a/0.csv", "unload/a/1.csv"], ["unload/b/0.csv"]]
+    )
+    returned: Any = names.override(task_id="more_names")()
+    S3ToSmartechOperator(task_id="returned", s3_key=returned, **given)
