@@ -17,7 +17,7 @@ from airflow_provider_smartech.api.parameters import BulkUploadParameters
 from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.assets.contact_list import list_uri
 from airflow_provider_smartech.assets.outlets import announce_updates, check_outlets, lists_of
-from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout
+from airflow_provider_smartech.errors import SmartechTerminalError, UploadNotCompleted, UploadTimeout, WaitBroken
 from airflow_provider_smartech.hooks import SmartechHook
 from airflow_provider_smartech.links import SmartechPanelLink, SmartechUploadLink
 from airflow_provider_smartech.redaction import SecretUrl, mask
@@ -190,7 +190,8 @@ class SmartechBaseOperator(BaseOperator, ABC):
         wait = self._wait()
         submission = self._submission(context, wait)
         files = self.hosted(submission)
-        under_way = self._under_way()(wait, len(files), self.uploads_at_once if self.wait_for_completion else None)
+        at_once = self.uploads_at_once if self.wait_for_completion else None
+        under_way = self._under_way().begun(wait, _paths(files), at_once)
         return self._go_on(files, under_way, submission, context)
 
     def _go_on(self, files: Sequence[HostedFile], under_way: UnderWay, submission: Submission, context: Context) -> Any:
@@ -203,9 +204,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
             if len(under_way.sent) > before or not under_way.files:
                 self.announce(list(under_way.sent.values()), context)
             if not self.wait_for_completion:
-                return self._hand_over(under_way.all(), submission, None)
+                return self._hand_over(under_way.all(), submission)
             if under_way.is_over:
-                return self._finish(under_way.all(), submission, under_way.wait, context)
+                return self._finish(under_way, submission, context)
             if self.deferrable:
                 trigger = under_way.trigger()
                 context["ti"].xcom_push(key=WAITS_FOR, value=under_way.kept())
@@ -238,7 +239,12 @@ class SmartechBaseOperator(BaseOperator, ABC):
         wait = self._wait()
         submission = self._submission(context, wait)
         under_way = self._under_way().resumed(wait, self._kept(context), event)
-        return self._go_on(self.hosted(submission) if under_way.left else (), under_way, submission, context)
+        files: Sequence[HostedFile] = ()
+        if under_way.room:
+            files = self.hosted(submission)
+            request = self.request(submission.hook, files[0].plain_url)
+            under_way.check_unchanged(_paths(files), submission.hook.account, request.listid)
+        return self._go_on(files, under_way, submission, context)
 
     def _kept(self, context: Context) -> Any:
         ti = context["ti"]
@@ -251,8 +257,9 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if not is_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         # The trigger's data is lost in this case.
-        kept = self._kept(context) or {}
-        return self.execute_complete(context, {"keys": kept.get("watched"), "event": "timed out"})
+        kept = self._kept(context)
+        keys = kept.get("watched") if isinstance(kept, dict) else None
+        return self.execute_complete(context, {"keys": keys, "event": "timed out"})
 
     def sources(self) -> OperatorLineage[Any, Any] | None:
         """Return the contacts' source for OpenLineage."""
@@ -290,7 +297,10 @@ class SmartechBaseOperator(BaseOperator, ABC):
             max_rejected=self.max_rejected,
         )
 
-    def _finish(self, uploads: Sequence[Upload], submission: Submission, wait: Wait, context: Context) -> Any:
+    def _finish(self, under_way: UnderWay, submission: Submission, context: Context) -> Any:
+        wait, uploads, left = under_way.wait, under_way.all(), under_way.left
+        if left:
+            log.error("%s of %s files are not sent, because of what became of the others.", left, under_way.files)
         summaries: list[dict[str, Any]] = []
         failures: list[UploadNotCompleted | UploadTimeout] = []
         for upload in uploads:
@@ -305,17 +315,23 @@ class SmartechBaseOperator(BaseOperator, ABC):
             for other in failures[1:]:
                 log.error("%s", other)
             raise failures[0]
+        if left:
+            raise WaitBroken(f"{left} of {under_way.files} files are not sent; a retry sends them.")
         if not uploads:
             self.nothing_sent(context)
         context["ti"].xcom_push(key="summaries", value=summaries)
         announce_updates(context, self, uploads, summaries, undeclared=wait.settings.asset_events)
-        return wait.patiently(self._hand_over, uploads, submission, summaries)
+        for upload in uploads:
+            wait.patiently(submission.hand_over, upload, "handed over")
+        self._submitted = uploads
+        return wait.patiently(self.outcome, uploads, submission, summaries)
 
-    def _hand_over(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
+    def _hand_over(self, uploads: Sequence[Upload], submission: Submission) -> Any:
+        """End a task that does not wait."""
         for upload in uploads:
             submission.hand_over(upload, "handed over")
         self._submitted = uploads
-        return self.outcome(uploads, submission, summaries)
+        return self.outcome(uploads, submission, None)
 
     def _do_render_template_fields(
         self,
@@ -334,6 +350,12 @@ class SmartechBaseOperator(BaseOperator, ABC):
         if isinstance(self.callback, str):
             mask([self.callback])
             self.callback = SecretStr(self.callback)
+
+
+def _paths(files: Sequence[HostedFile]) -> list[str]:
+    """Return what identifies each file."""
+    urls = (file.plain_url for file in files)
+    return [url.get_secret_value() if isinstance(url, SecretUrl) else url for url in urls]
 
 
 def _check_choice(on_unknown_outcome: str) -> None:

@@ -108,7 +108,8 @@ class SecretUrl:
         """
         query = dict(parse_qsl(urlsplit(self._url).query))
         signature = query.get("X-Amz-Signature", "")[:LENGTH_OF_A_KEY]
-        return [query.get("X-Amz-Security-Token") or signature] if signature else self.secrets()
+        # The token is the same in all URLs of a task.
+        return list(filter(None, [signature, query.get("X-Amz-Security-Token")])) if signature else self.secrets()
 
     def __str__(self) -> str:
         parts = urlsplit(self._url)

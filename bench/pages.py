@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from moto.server import ThreadedMotoServer
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.uploads.days import Day
+from airflow_provider_smartech.uploads.ended import digest_of
 from airflow_provider_smartech.uploads.listing import Filter, Listing
 from airflow_provider_smartech.uploads.s3_folder import S3Folder
 from airflow_provider_smartech.uploads.store import UploadStore
@@ -113,14 +114,37 @@ def _complete(store: UploadStore, record: Record, number: int, requestid: str) -
     """Store all of a completed upload, without reading anything of it, which takes the stand-in for S3 long."""
     key, at = record.key, record.at
     answer = Answer(at=at + timedelta(seconds=1), outcome="accepted", requestid=requestid)
-    store.answered(key, answer)
     word = "hibernating" if number % 997 == 996 else "completed"
     pinged = at + timedelta(minutes=5 + number % 50)
     pingback = PingBack(at=pinged, payload={"status": word, "total": 1000 + number}, name="pingback")
-    store.add_pingback(key, pingback)
     conclusion = Conclusion(pingbacks=(pingback.name,))
-    store.concluded(key, conclusion)
-    store.ended(Upload(record=record, answer=answer, pingbacks=(pingback,), conclusions=(conclusion,), files=4))
+    with _written(store) as names:
+        store.answered(key, answer)
+        store.add_pingback(key, pingback)
+        store.concluded(key, conclusion)
+    of_upload = ["record.json", *(Path(name).name for name in names if name.startswith("uploads/"))]
+    store.ended(
+        Upload(
+            record=record,
+            answer=answer,
+            pingbacks=(pingback,),
+            conclusions=(conclusion,),
+            digest=digest_of(of_upload),
+        )
+    )
+
+
+@contextmanager
+def _written(store: UploadStore) -> Iterator[list[str]]:
+    """Note the names of all files that are written."""
+    names, write = list[str](), store._files.write
+
+    def noting(name: str, content: bytes) -> None:
+        names.append(name)
+        write(name, content)
+
+    with patch.object(store._files, "write", noting):
+        yield names
 
 
 def _requests(uploads: int) -> dict[str, int]:

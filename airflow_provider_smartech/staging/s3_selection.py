@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["s3_key", "s3_prefix", "s3_wildcard", "s3_manifest"]
 
+# Bytes; a manifest of a hundred thousand files has about 20 million.
+LARGEST_MANIFEST = 100_000_000
+
 # Where a wildcard begins to be one, as in Airflow's own S3 operators.
 WILDCARD = re.compile(r"[\[*?]")
 
@@ -80,20 +83,27 @@ class Selection:
         """Yield what a manifest names, as Redshift's UNLOAD writes one: ``{"entries": [{"url": "s3://…"}]}``."""
         source = f"s3://{self.bucket}/{key}"
         with storage_errors({"Bucket": self.bucket, "Key": key}):
-            content = client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        try:
-            urls = [entry["url"] for entry in json.loads(content)["entries"]]
-        except (ValueError, KeyError, TypeError):
+            answer = client.get_object(Bucket=self.bucket, Key=key)
+            content = answer["Body"].read(LARGEST_MANIFEST)
+        urls = _urls_of(content)
+        # Not raised where it is found out: that error has the whole content.
+        if urls is None:
             raise ContactsRefused(
                 source, 'it is not a manifest, which is JSON like {"entries": [{"url": "s3://bucket/key"}]}.'
-            ) from None
+            )
         beginning = f"s3://{self.bucket}/"
-        for url in urls:
-            if not isinstance(url, str) or not url.startswith(beginning):
-                raise ContactsRefused(
-                    source, f"the manifest names {url!r}, which is not in the bucket {self.bucket!r}."
-                )
+        for number, url in enumerate(urls, start=1):
+            if not url.startswith(beginning):
+                raise ContactsRefused(source, f"entry {number} of the manifest is not in the bucket {self.bucket!r}.")
             yield url.removeprefix(beginning)
+
+
+def _urls_of(content: bytes) -> list[str] | None:
+    try:
+        urls = [entry["url"] for entry in json.loads(content)["entries"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return urls if all(isinstance(url, str) for url in urls) else None
 
 
 def shown(bucket: str, key: str) -> str:

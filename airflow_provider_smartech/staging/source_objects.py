@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
-from airflow_provider_smartech.errors import ContactsFilesRefused, ContactsRefused
+from airflow_provider_smartech.errors import ContactsFilesRefused, ContactsRefused, ContactsStorageError
 from airflow_provider_smartech.staging.area import LOG_INTERVAL_SECONDS, remove
 from airflow_provider_smartech.staging.csv_header import Head, check_columns, read_head
 from airflow_provider_smartech.staging.s3_errors import storage_errors
@@ -57,13 +57,13 @@ def check_objects(
     return files, empty
 
 
-def changed(client: Any, bucket: str, files: Sequence[SourceFile]) -> dict[str, str]:
-    """Return what has become of objects that are not as they were, by their keys.
+def changed(client: Any, bucket: str, files: Sequence[SourceFile]) -> list[tuple[str, str]]:
+    """Return the keys of objects that are not as they were, and what has become of them.
 
     :raises ContactsStorageError: S3 does not say it.
     """
     found = _each(lambda file: what_became_of(client, bucket, file), files)
-    return {file.key: what for file, what in found if what}
+    return [(file.key, what) for file, what in found if what]
 
 
 def what_became_of(client: Any, bucket: str, file: SourceFile) -> str | None:
@@ -84,13 +84,18 @@ def what_became_of(client: Any, bucket: str, file: SourceFile) -> str | None:
 
 
 def remove_objects(client: Any, bucket: str, files: Sequence[SourceFile]) -> None:
-    """Remove objects; those that are not as they were stay, and so do those that cannot be removed: both are logged."""
+    """Remove objects; those that were replaced stay, and so do those that cannot be removed: both are logged."""
 
-    def removed(file: SourceFile) -> bool:
-        if what_became_of(client, bucket, file) == "replaced":
+    def removed(file: SourceFile) -> None:
+        try:
+            what = what_became_of(client, bucket, file)
+        except ContactsStorageError as error:
+            log.warning("Contacts may be left at s3://%s/%s (%s). Remove it by hand.", bucket, file.key, error.reason)
+            return
+        if what == "replaced":
             log.warning("s3://%s/%s was replaced since it was uploaded, and is not removed.", bucket, file.key)
-            return True
-        return remove(client, bucket, [file.key])
+        elif what is None:
+            remove(client, bucket, [file.key])
 
     list(_each(removed, files))
 

@@ -70,6 +70,7 @@ class Sender:
         :raises SmartechError: as ``SmartechHook.bulk_upload`` raises.
         """
         upload_id = new_upload_id()
+        mask(parameters.path.keys())
         tracked, parameters = self._with_callback(parameters, upload_id)
         self.hook.check()
         record = Record(

@@ -30,11 +30,14 @@ class TaskSources:
 
         :raises UploadRecordUnreadable: the record of them is damaged.
         """
-        store, task, fingerprint = self.submission.store, self.submission.task, self.selection.fingerprint()
-        return next((one for one in store.sources(task) if one.serves(task, fingerprint)), None)
+        task, fingerprint = self.submission.task, self.selection.fingerprint()
+        known = self.submission.store.sources(task)
+        # What this very try has begun it ends, even if the DAG has been edited while it was deferred.
+        own = [one for one in known if one.task == task]
+        return next((one for one in [*own, *known] if one in own or one.serves(task, fingerprint)), None)
 
-    def fix(self, primary_key: str | None) -> SourceFiles:
-        """Find the objects and check them, and keep which they are.
+    def find(self, primary_key: str | None) -> SourceFiles:
+        """Find the objects, and check them.
 
         :raises ContactsRefused: some cannot be loaded.
         :raises ContactsStorageError: S3 cannot be read.
@@ -42,7 +45,17 @@ class TaskSources:
         client = self.urls.client
         keys = self.selection.keys(client)
         files, empty = check_objects(client, self.selection.bucket, keys, primary_key)
-        return self._keep(files, empty)
+        return SourceFiles(
+            task=self.submission.task,
+            fingerprint=self.selection.fingerprint(),
+            bucket=self.selection.bucket,
+            files=tuple(files),
+            empty=empty,
+        )
+
+    def keep(self, found: SourceFiles) -> None:
+        """Keep which objects this try and its retries upload."""
+        self.submission.store.sources_fixed(found)
 
     def go_on(self, earlier: SourceFiles, request: Callable[[SourceFile], BulkUploadParameters]) -> SourceFiles:
         """Return the objects that an earlier try has fixed, after a check that those to be sent are as they were.
@@ -52,17 +65,15 @@ class TaskSources:
         """
         if earlier.task == self.submission.task:
             return earlier
-        different = changed(self.urls.client, earlier.bucket, earlier.files)
-        refused = [
-            _changed(earlier.bucket, file.key, different[file.key])
-            for part, file in enumerate(earlier.files)
-            if file.key in different and not self.submission.earlier_upload(request(file), part)
-        ]
+        left = [file for part, file in enumerate(earlier.files) if not self.submission.would_take(request(file), part)]
+        refused = [_changed(earlier.bucket, key, what) for key, what in changed(self.urls.client, earlier.bucket, left)]
         if refused:
             many = len(refused) > 1
             raise ContactsFilesRefused(f"s3://{earlier.bucket}", refused, len(earlier.files)) if many else refused[0]
         log.info("Continuing with the %s object(s) that the first try has found.", f"{len(earlier.files):,}")
-        return self._keep(earlier.files, earlier.empty)
+        ours = earlier.model_copy(update={"task": self.submission.task})
+        self.keep(ours)
+        return ours
 
     def check_unchanged(self, file: SourceFile) -> None:
         """Check that an object is still what was checked.
@@ -73,21 +84,9 @@ class TaskSources:
         if what := what_became_of(self.urls.client, bucket, file):
             raise _changed(bucket, file.key, what)
 
-    def remove(self) -> None:
+    def remove(self, found: SourceFiles) -> None:
         """Remove the objects, unless they were replaced since they were uploaded."""
-        if fixed := self.fixed():
-            remove_objects(self.urls.client, fixed.bucket, fixed.files)
-
-    def _keep(self, files: list[SourceFile] | tuple[SourceFile, ...], empty: int) -> SourceFiles:
-        found = SourceFiles(
-            task=self.submission.task,
-            fingerprint=self.selection.fingerprint(),
-            bucket=self.selection.bucket,
-            files=tuple(files),
-            empty=empty,
-        )
-        self.submission.store.sources_fixed(found)
-        return found
+        remove_objects(self.urls.client, found.bucket, found.files)
 
 
 def _changed(bucket: str, key: str, what: str) -> ContactsRefused:

@@ -120,6 +120,10 @@ class Submission(Sender):
             self._say_again(handed, "was handed over before the task was cleared")
         return None
 
+    def would_take(self, file: BulkUploadParameters, part: int) -> bool:
+        """Whether an earlier try's upload need not be sent again, without a word about it in the log."""
+        return any(self._why_not(upload, file) is None for upload in self._unsettled(self._before(file, part)))
+
     def _before(self, file: BulkUploadParameters, part: int) -> list[Upload]:
         """Return the uploads of earlier tries that may tell something about a file, the latest first."""
         before = self.store.earlier(self.task.for_part(part))

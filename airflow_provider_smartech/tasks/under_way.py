@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_smartech.errors import WaitBroken
+from airflow_provider_smartech.api.account import Account
+from airflow_provider_smartech.errors import SmartechConfigurationError, WaitBroken
 from airflow_provider_smartech.tasks.wait import Wait
 from airflow_provider_smartech.triggers import SmartechBulkUploadTrigger
 from airflow_provider_smartech.uploads.upload import State, Upload
@@ -18,19 +21,27 @@ log = logging.getLogger(__name__)
 class UnderWay:
     """What a task has sent of its ``files``, at most ``at_once`` at a time (None: all).
 
-    ``sent`` has the keys and requestids of the uploads, in the order of their files; ``watched`` the uploads that are
-    not known to have completed: they are under way, or have failed. After a failure, or when the time is over, no
-    other file is sent. ``enough`` is how many of those that are watched have to end before it goes on.
+    ``digest`` identifies the files. ``sent`` has the keys and requestids of the uploads, in the order of their files;
+    ``watched`` the uploads that are not known to have completed: they are under way, or have failed. After a failure,
+    or when the time is over, no other file is sent. ``enough`` is how many of those that are watched have to end
+    before it goes on.
     """
 
     wait: Wait
     files: int
-    at_once: int | None = None
+    digest: str
+    at_once: int | None
     sent: dict[str, str] = field(default_factory=dict)
     watched: list[Upload] = field(default_factory=list)
     enough: int = 0
     is_late: bool = False
     _known: dict[str, Upload] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, wait: Wait, paths: Sequence[str], at_once: int | None) -> UnderWay:
+        """Return the beginning: of the files with these paths, none is sent."""
+        # Where all are sent at once, there is nothing to compare later.
+        return cls(wait, len(paths), _digest(paths) if at_once else "", at_once)
 
     @classmethod
     def resumed(cls, wait: Wait, kept: Any, event: Any) -> UnderWay:
@@ -42,18 +53,36 @@ class UnderWay:
             raise WaitBroken(
                 "The XCom with the uploads that this task waits for is gone; a retry waits for them again."
             )
+        if isinstance(event, dict) and event.get("keys") not in (None, kept["watched"]):
+            raise WaitBroken(f"The trigger returned an event about other uploads than this task waits for: {event!r}.")
         watched = wait.resume(event, kept["enough"])
-        under_way = cls(wait, kept["files"], kept["at_once"], kept["sent"], enough=kept["enough"])
+        sent = dict(kept["sent"])
+        under_way = cls(wait, kept["files"], kept["digest"], kept["at_once"], sent, enough=kept["enough"])
         under_way._see(watched)
         return under_way
+
+    def check_unchanged(self, paths: Sequence[str], account: Account, listid: int | None) -> None:
+        """Check that the files that are left are those of the beginning, and go where the others went.
+
+        :raises SmartechConfigurationError: the account, the list or the files have changed while the task waited.
+        """
+        places = {(one.record.account, one.record.listid) for one in self._known.values()}
+        if _digest(paths) == self.digest and places == {(account.identity, listid)}:
+            return
+        raise SmartechConfigurationError(
+            f"{len(self.sent)} of {self.files} files are sent. Meanwhile the account, the list or the files of this "
+            "task have changed, so the others are not sent. Clear the task to send all files again."
+        )
 
     def kept(self) -> dict[str, Any]:
         """Return what has to be known when the task is resumed."""
         return {
-            "sent": self.sent,
+            # Not as an object: a database may keep the names of one in another order.
+            "sent": list(self.sent.items()),
             "watched": [upload.key for upload in self.watched],
             "enough": self.enough,
             "files": self.files,
+            "digest": self.digest,
             "at_once": self.at_once,
         }
 
@@ -96,8 +125,6 @@ class UnderWay:
 
     def all(self) -> list[Upload]:
         """Return all uploads that were sent."""
-        if self.left:
-            log.error("%s of %s files are not sent, because of what became of the others.", self.left, self.files)
         return [self._known.get(key) or self.wait.patiently(self.wait.store.read, key) for key in self.sent]
 
     def _next(self) -> None:
@@ -117,3 +144,7 @@ class UnderWay:
         """Watch those no more that have completed."""
         self._known.update((upload.key, upload) for upload in self.watched)
         self.watched = [upload for upload in self.watched if self.wait.state(upload) is not State.COMPLETED]
+
+
+def _digest(paths: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(paths).encode()).hexdigest()[:40]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_smartech.assets import lineage
 from airflow_provider_smartech.assets.outlets import COUNTED, total
-from airflow_provider_smartech.errors import ContactsEmpty, SmartechConfigurationError, UploadStoreError
+from airflow_provider_smartech.errors import ContactsEmpty, SmartechConfigurationError, UploadRecordUnreadable
 from airflow_provider_smartech.operators import HostedFile
+from airflow_provider_smartech.redaction import SecretUrl
 from airflow_provider_smartech.staging.s3_selection import Kind, Selection, shown
 from airflow_provider_smartech.staging.staged_query import one_of
 from airflow_provider_smartech.transfers.s3_base import S3BaseOperator
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_smartech.operators import Summaries
-    from airflow_provider_smartech.redaction import SecretUrl
     from airflow_provider_smartech.tasks.sources import TaskSources
     from airflow_provider_smartech.tasks.submission import Submission
     from airflow_provider_smartech.uploads.source_files import SourceFile
@@ -121,8 +122,9 @@ class S3ToSmartechOperator(S3BaseOperator):
             found = sources.go_on(earlier, lambda file: self.request(submission.hook, self._plain_url(file)))
         else:
             self._check_before(submission)
-            found = sources.fix(self.primary_key)
+            found = sources.find(self.primary_key)
             submission.check_earlier(len(found.files))
+            sources.keep(found)
         if not found.files:
             self._has_no_rows(found.empty)
         return [
@@ -148,13 +150,15 @@ class S3ToSmartechOperator(S3BaseOperator):
     def outcome(self, uploads: Sequence[Upload], submission: Submission, summaries: Summaries) -> Any:
         """Remove the objects if configured, and return what was uploaded."""
         sources = self._sources(submission)
-        if self.delete_source == "on_success":
-            sources.remove()
-        if self._is_one:
-            return super().outcome(uploads, submission, summaries)
         found = sources.fixed()
         if found is None or len(found.files) != len(uploads):
-            raise UploadStoreError("The upload store lost the record of this task's objects; they were submitted.")
+            raise UploadRecordUnreadable(
+                uploads[0].key, "sources", "the record of this task's objects is gone; all of them are submitted"
+            )
+        if self.delete_source == "on_success":
+            sources.remove(found)
+        if self._is_one:
+            return super().outcome(uploads, submission, summaries)
         counted = summaries or [dict.fromkeys(COUNTED)] * len(uploads)
         files = [
             {
@@ -222,7 +226,9 @@ class S3ToSmartechOperator(S3BaseOperator):
         raise AirflowSkipException(f"There are no contacts to upload from {source}.")
 
     def _plain_url(self, file: SourceFile) -> SecretUrl:
-        return self._urls.plain_url(self.s3_bucket, file.key)
+        # With its ETag, which tells later tries and rounds whether an upload was of the same content.
+        plain = self._urls.plain_url(self.s3_bucket, file.key).get_secret_value()
+        return SecretUrl(f"{plain}?{urlencode({'ETag': file.etag})}")
 
     def _checked_url(self, sources: TaskSources, file: SourceFile) -> SecretUrl:
         sources.check_unchanged(file)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_smartech.assets.outlets import COUNTED, total, without_lists
-from airflow_provider_smartech.errors import SmartechConfigurationError, TaskKilled, UploadStoreError
+from airflow_provider_smartech.errors import SmartechConfigurationError, TaskKilled, UploadRecordUnreadable
 from airflow_provider_smartech.operators import HostedFile, as_timedelta
 from airflow_provider_smartech.staging.staged_query import OnEmpty, OnMissingKey, StagedQuery, one_of
 from airflow_provider_smartech.transfers.s3_base import S3BaseOperator
@@ -231,7 +231,9 @@ class SqlToSmartechOperator(S3BaseOperator):
         # Not found by the query, which may have changed while the task was deferred.
         staging = next((one for one in stagings if one.holds(uploads[0])) if uploads else iter(stagings), None)
         if staging is None or staging.complete is None:
-            raise UploadStoreError("The upload store lost the record of this task's staged files; they were submitted.")
+            raise UploadRecordUnreadable(
+                uploads[0].key if uploads else "-", "stagings", "the record of this task's staged files is gone"
+            )
         changes = self._changes(submission)
         if changes:
             changes.sync.completed(staging)

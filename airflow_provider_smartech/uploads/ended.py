@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from pydantic import BaseModel
@@ -12,8 +13,8 @@ from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBac
 class Ended(BaseModel):
     """An upload as it was when a waiter acted on its ping-backs, without its hand-overs.
 
-    ``pingbacks`` are by the names of their files. The name of its own file says from how many files it was made: it is
-    valid while there are no more. So a late ping-back, for example, is never overlooked.
+    ``pingbacks`` are by the names of their files. The name of its own file says from which files it was made: it is
+    valid while there are no others. So a late ping-back, for example, is never overlooked.
     """
 
     record: Record
@@ -37,11 +38,12 @@ class Ended(BaseModel):
         return Upload(record=self.record, answer=self.answer, pingbacks=tuple(pingbacks), conclusions=self.conclusions)
 
 
-def name_of_ended(files: int) -> str:
-    """Return the name of the file that was made from so many."""
-    return f"ended-{files}.json"
+def name_of_ended(digest: str) -> str:
+    """Return the name of the file that was made from files with this digest."""
+    return f"ended-{digest}.json"
 
 
-def files_of(names: Iterable[str]) -> int:
-    """Return how many of an upload's files count: those that say what became of it."""
-    return sum(name.endswith(".json") and not name.startswith(("ended-", "handover-", ".")) for name in names)
+def digest_of(names: Iterable[str]) -> str:
+    """Return a digest of the names of an upload's files, as far as they say what became of it."""
+    count = (name for name in names if name.endswith(".json") and not name.startswith(("ended-", "handover-", ".")))
+    return hashlib.sha256("\n".join(sorted(count)).encode()).hexdigest()[:16]

@@ -68,18 +68,20 @@ class Rows:
         """Read the row counts of one ping-back; ``sent`` is the number of rows that were sent.
 
         The rejected rows are those that the ping-back counts as rejected, or the rows sent minus those accepted,
-        whichever is more. If the ping-back's total is less than the rows sent, the difference counts as rejected. If it
-        gives two values for one count, the worse one is used.
+        whichever is more. If the ping-back's total is less than the rows sent, the difference counts as rejected,
+        unless the duplicates are just these. If it gives two values for one count, the worse one is used. What several
+        names reject together is not more than the rows that were not accepted: the names may mean the same rows.
         """
         named = _named(payload)
         said, accepted = _least(named, TOTAL), _least(named, ACCEPTED)
         total = said if sent is None else sent
         rejected = [sum(numbers) for (kind, _), numbers in named.items() if kind is REJECTED]
-        missing = 0 if sent is None or said is None else max(0, sent - said)
+        duplicates = _least(named, DUPLICATES) or 0
+        missing = 0 if sent is None or said is None or said + duplicates == sent else max(0, sent - said)
         bad = sum(rejected) + missing
         if accepted is not None and total is not None:
-            duplicates = _least(named, DUPLICATES) or 0
-            return cls(total=total, accepted=accepted, rejected=max(total - accepted - duplicates, bad))
+            left = max(0, total - accepted)
+            return cls(total=total, accepted=accepted, rejected=max(left - duplicates, min(bad, left), *rejected, 0))
         if not rejected and not missing:
             return cls(total=total, accepted=accepted)
         if accepted is None and total is not None:

@@ -7,7 +7,7 @@
                        /handover-<time>-<id>.json    the submitting task is done
                        /pingback-<time>-<id>.json    one file for each call of the callback
                        /conclusion-<time>-<id>.json  a waiter acted on the ping-backs received so far
-                       /ended-<files>.json           what lists show of it, made from so many files; see ``ended``
+                       /ended-<digest>.json          what lists show of it, made from these files; see ``ended``
     requestids/<hash>/<key>                          finds an upload by its requestid
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
@@ -42,7 +42,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.uploads.days import NAME as DAY
 from airflow_provider_smartech.uploads.days import DayStore
-from airflow_provider_smartech.uploads.ended import Ended, files_of, name_of_ended
+from airflow_provider_smartech.uploads.ended import Ended, digest_of, name_of_ended
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.source_files import SourceFiles
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
@@ -122,7 +122,7 @@ class UploadStore:
     def ended(self, upload: Upload) -> None:
         """Store for lists what has become of an upload. That only saves time: if it fails, the files say the same."""
         try:
-            self._write(f"{_folder(upload.key)}/{name_of_ended(upload.files)}", Ended.of(upload))
+            self._write(f"{_folder(upload.key)}/{name_of_ended(upload.digest)}", Ended.of(upload))
         except UploadStoreError as error:
             log.info("Lists will read all files of upload %s. %s", upload.requestid, error)
 
@@ -189,7 +189,7 @@ class UploadStore:
                 for name in names
                 if name.startswith("pingback-")
             ),
-            files=files_of(names),
+            digest=digest_of(names),
         )
 
     def names(self, keys: Sequence[str]) -> dict[str, list[str]]:
@@ -207,7 +207,7 @@ class UploadStore:
         :raises UploadUnknown: there is no such upload.
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
-        name = name_of_ended(files_of(names or ()))
+        name = name_of_ended(digest_of(names or ()))
         if names and name in names:
             try:
                 return self._load(Ended, _folder(key), name).upload()

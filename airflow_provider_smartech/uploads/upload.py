@@ -256,7 +256,7 @@ class Progress(BaseModel):
 
 
 class Upload(BaseModel):
-    """Everything that is stored about one upload, read from so many ``files``, not counting hand-overs."""
+    """Everything that is stored about one upload; ``digest`` is that of the names of its files."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -265,7 +265,7 @@ class Upload(BaseModel):
     handovers: tuple[Handover, ...] = ()
     pingbacks: tuple[PingBack, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
-    files: int = 0
+    digest: str = ""
 
     @property
     def key(self) -> str:

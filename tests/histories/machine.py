@@ -19,7 +19,7 @@ from airflow_provider_smartech.operators import SmartechBulkUploadOperator, subm
 from airflow_provider_smartech.sandbox import Fault
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.tasks.submission import task_try
-from airflow_provider_smartech.transfers import SqlToSmartechOperator
+from airflow_provider_smartech.transfers import S3ToSmartechOperator, SqlToSmartechOperator
 from airflow_provider_smartech.uploads.upload import TaskTry
 from tests.histories import promises
 from tests.histories.pingbacks import KINDS, Kind, message
@@ -42,7 +42,10 @@ def any_of(options: Sequence[T]) -> st.SearchStrategy[T]:
 # Most tries get a plain answer and many have no trouble, or a history would never get anywhere.
 answers = any_of([*[None] * 5 * len(ANSWERS), *ANSWERS])
 minutes = st.sampled_from([0, 0, 0, -9, 4, 12]).map(lambda number: timedelta(minutes=number))
-WRITES = ("record", "tasks/", "answer", "requestids/", "handover", "conclusion", "begun", "complete", "removed")
+WRITES = (
+    *("record", "tasks/", "answer", "requestids/", "handover", "conclusion"),
+    *("begun", "complete", "removed", "sources/"),
+)
 TROUBLES = (
     *(Trouble("written", part=part) for part in (*WRITES, *("answer", "requestids/", "handover") * 2) * 12),
     *(Trouble("store", number) for number in range(1, 20)),
@@ -126,7 +129,8 @@ class History(RuleBasedStateMachine):
     seen: ClassVar[Counter[str]] = Counter()
 
     @initialize(
-        kind=st.sampled_from(["hosted", "hosted", "function", "sql"]),
+        kind=st.sampled_from(["hosted", "hosted", "function", "sql", "s3"]),
+        uploads_at_once=st.sampled_from([1, 2, 2, None]),
         waits=st.sampled_from(["itself", "itself, deferred", "a sensor"]),
         on_unknown_outcome=st.sampled_from(["resubmit", "fail"]),
         max_rejected=st.sampled_from([None, 0, 0.5]),
@@ -244,6 +248,15 @@ class History(RuleBasedStateMachine):
         if self.world.ping(taken, *said, skew) == "HTTP 200":
             sent.pinged.append(KINDS[kind])
 
+    @precondition(lambda self: self.state == "deferred")
+    @rule()
+    def complete(self) -> None:
+        """Smartech is done with everything of which it has said nothing."""
+        for sent in self.sent:
+            said = message("completed", sent.taken.requestid, sent.taken.rows, self.world.keys[sent.taken.account])
+            if not sent.pinged and self.world.ping(sent.taken, *said, timedelta()) == "HTTP 200":
+                sent.pinged.append(KINDS["completed"])
+
     # --- who waits ---------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.pushed and self.choices["waits"] == "a sensor")
@@ -298,6 +311,14 @@ class History(RuleBasedStateMachine):
         if self.choices["kind"] == "hosted":
             path = f"{self.world.hosted}/{FILES[0]}?token={self.version}&{signature}"
             return SmartechBulkUploadOperator(path=path, **arguments)
+        if self.choices["kind"] == "s3":
+            return S3ToSmartechOperator(
+                s3_bucket=BUCKET,
+                s3_prefix=f"unloaded/{self.version}/",
+                primary_key="EMAIL",
+                uploads_at_once=self.choices["uploads_at_once"],
+                **arguments,
+            )
         return SqlToSmartechOperator(
             sql=f"SELECT email AS EMAIL FROM {self.version} ORDER BY 1",
             conn_id="warehouse",

@@ -83,9 +83,9 @@ def is_green_for_good(history: History, done: Try) -> None:
     for sent in found:
         is_loaded(history, sent)
         sent.acted = sent.acted or list(sent.pinged)
-    if history.choices["kind"] == "sql":
+    if history.choices["kind"] in ("sql", "s3"):
         assert sum(sent.taken.rows for sent in found) == ROWS, "green, but not all contacts were sent"
-        if history.choices["delete_staged"] != "never" and not history.forgotten:
+        if history.choices["kind"] == "sql" and history.choices["delete_staged"] != "never" and not history.forgotten:
             assert not history.world.staged(), "staged files are left after success"
 
 

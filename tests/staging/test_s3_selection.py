@@ -75,8 +75,8 @@ def test_a_manifest_of_redshift_names_the_objects_in_its_order(s3: Any, bucket: 
         ("[]", "it is not a manifest"),
         ('{"files": []}', "it is not a manifest"),
         ('{"entries": ["s3://b/k"]}', "it is not a manifest"),
-        ('{"entries": [{"url": "s3://elsewhere/k"}]}', "names 's3://elsewhere/k', which is not in the bucket"),
-        ('{"entries": [{"url": 7}]}', "names 7, which is not in the bucket"),
+        ('{"entries": [{"url": 7}]}', "it is not a manifest"),
+        ('{"entries": [{"url": "s3://elsewhere/k"}]}', "entry 1 of the manifest is not in the bucket"),
     ],
 )
 def test_what_is_no_manifest_of_this_bucket_is_refused(s3: Any, bucket: str, content: str, message: str) -> None:

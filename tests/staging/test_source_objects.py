@@ -111,7 +111,7 @@ def test_what_was_replaced_or_removed_is_known_and_what_was_replaced_is_not_remo
     files, _ = check_objects(s3, bucket, keys, None)
     put(s3, bucket, replaced=ROW * 2)
     s3.delete_object(Bucket=bucket, Key="gone")
-    assert changed(s3, bucket, files) == {"replaced": "replaced", "gone": "removed"}
+    assert changed(s3, bucket, files) == [("replaced", "replaced"), ("gone", "removed")]
     remove_objects(s3, bucket, files)
     assert keys_of(s3, bucket, "") == ["replaced"]
     assert f"s3://{bucket}/replaced was replaced since it was uploaded, and is not removed." in caplog.messages

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_smartech.errors import UploadStoreError, UploadTimeout, UploadUnknown, WaitBroken
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
+from airflow_provider_smartech.uploads.ended import digest_of, name_of_ended
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Upload
 from tests.support.servers import eventually
@@ -102,7 +103,14 @@ def test_a_store_that_is_away_while_a_task_waits_only_delays_it(
 
 def waiting_for(sent: dict[str, str]) -> FakeTaskInstance:
     """Return a task instance that has deferred after it had sent these uploads."""
-    kept = {"sent": sent, "watched": list(sent), "enough": len(sent), "files": len(sent), "at_once": None}
+    kept = {
+        "sent": list(sent.items()),
+        "watched": list(sent),
+        "enough": len(sent),
+        "files": len(sent),
+        "digest": "",
+        "at_once": None,
+    }
     return FakeTaskInstance(xcoms={"waits_for": kept})
 
 
@@ -138,8 +146,11 @@ def test_an_event_for_an_upload_that_has_not_ended_is_never_green(
     ):
         with pytest.raises(error):
             task.execute_complete(context(ti), {"keys": [key], "event": event, "message": "m"})
+    unknown = key[:-4] + "0000"
     with pytest.raises(UploadUnknown):
-        task.execute_complete(context(ti), {"keys": [key[:-4] + "0000"], "event": "ended"})
+        task.execute_complete(context(waiting_for({unknown: "r"})), {"keys": [unknown], "event": "ended"})
+    with pytest.raises(WaitBroken, match="other uploads"):
+        task.execute_complete(context(ti), {"keys": [unknown], "event": "ended"})
     with pytest.raises(WaitBroken, match="the uploads that this task waits for"):
         task.execute_complete(context(), {"keys": [key], "event": "ended"})
 
@@ -150,7 +161,6 @@ def test_a_task_that_has_waited_leaves_what_lists_show_in_one_file(
     run(operator(csv_url, wait_for_completion=True))
     upload = only_upload(store)
     names = store.names([upload.key])[upload.key]
-    # The record, the answer, the ping-back and the conclusion.
-    assert "ended-4.json" in names
+    assert name_of_ended(digest_of(names)) in names
     monkeypatch.delattr(UploadStore, "read")
     assert store.read_listed(upload.key, names).pingbacks == upload.pingbacks

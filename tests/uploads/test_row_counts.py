@@ -52,6 +52,13 @@ from airflow_provider_smartech.uploads.row_counts import (
         ({"total": 6, "accepted": 5, "rejected": 1}, 10, (10, 5, 5)),
         ({"total": 6, "rejected": 1}, 10, (10, 5, 5)),
         ({"total": 12, "accepted": 10, "rejected": 0}, 10, (10, 10, 0)),
+        # Several names may mean the same rows, and a number may be of something else than the file.
+        ({"total": 100, "accepted": 95, "failed": 5, "invalid": 5}, 100, (100, 95, 5)),
+        ({"total": 100, "processed": 95, "accepted": 95, "failed": 5}, 100, (100, 95, 5)),
+        ({"count": 1, "data": {"total": 100, "accepted": 100}}, 100, (100, 100, 0)),
+        # Duplicates may be left out of the total.
+        ({"total": 90, "accepted": 90, "duplicates": 10}, 100, (100, 90, 0)),
+        ({"total": 90, "accepted": 90, "duplicates": 5}, 100, (100, 90, 10)),
         # Duplicates are not rejected, and rows without a change may be in no part.
         ({"total": 10, "accepted": 7, "duplicates": 3}, None, (10, 7, 0)),
         ({"total": 10, "accepted": 7, "duplicates": 3, "rejected": 1}, None, (10, 7, 1)),
