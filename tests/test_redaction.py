@@ -172,6 +172,16 @@ def test_a_secret_url_shows_itself_without_its_query_and_gives_itself_whole() ->
     assert "deadbeefdeadbeef" in url.secrets()
 
 
+def test_of_a_signed_url_only_that_is_masked_without_which_the_rest_is_of_no_use() -> None:
+    signature, token = "deadbeef" * 8, "IQoJb3JpZ2luX2VjE/with+signs=="
+    query = f"X-Amz-Credential=AKIA%2F20261127&X-Amz-Signature={signature}"
+    assert SecretUrl(f"https://b.example.com/a.csv?{query}").keys() == [signature[:20]]
+    with_token = SecretUrl(f"https://b.example.com/a.csv?{query}&X-Amz-Security-Token={quote(token, safe='')}")
+    assert with_token.keys() == [signature[:20], token]
+    other = SecretUrl("https://b.example.com/a.csv?token=0123456789abcdef&page=1")
+    assert other.keys() == other.secrets()
+
+
 @pytest.mark.parametrize("character", ["'", "(", ")", "{", ";", "%22"])
 def test_no_character_of_a_path_lets_its_query_through(character: str) -> None:
     url = f"https://b.example.com/o{character}brien.csv?x={character}&X-Amz-Signature=deadbeef"

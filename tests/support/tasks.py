@@ -49,11 +49,20 @@ class FakeTaskInstance:
     outlet_events: FakeOutletEvents = field(default_factory=FakeOutletEvents)
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = json.loads(json.dumps(value))
+        self.xcoms[key] = as_jsonb(json.loads(json.dumps(value)))
 
     def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None) -> Any:
         assert (task_ids, map_indexes) == (self.task_id, self.map_index)
         return self.xcoms.get(key)
+
+
+def as_jsonb(value: Any) -> Any:
+    """Return a JSON value as PostgreSQL keeps it: the names of an object by their length and then their letters."""
+    if isinstance(value, list):
+        return [as_jsonb(item) for item in value]
+    if isinstance(value, dict):
+        return {name: as_jsonb(value[name]) for name in sorted(value, key=lambda name: (len(name), name))}
+    return value
 
 
 def context(ti: FakeTaskInstance | None = None) -> Context:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 from airflow_provider_smartech.errors import (
     ContactsEmpty,
     ContactsFilesRefused,
     ContactsRefused,
+    ContactsStorageError,
+    SmartechConfigurationError,
     SmartechOutcomeUnknown,
     UploadFailed,
     UploadRecordUnreadable,
@@ -23,8 +28,8 @@ from airflow_provider_smartech.tasks.submission import Submission
 from airflow_provider_smartech.transfers import S3ToSmartechOperator
 from airflow_provider_smartech.uploads.store import UploadStore
 from tests.support.servers import eventually
-from tests.support.submissions import CLEARED, FIRST, RETRY, crashing, submitted
-from tests.support.tasks import run
+from tests.support.submissions import CLEARED, FIRST, RETRY, connect, crashing, submitted
+from tests.support.tasks import FakeTaskInstance, context, rebuilt, run, run_trigger
 from tests.support.transfers import from_s3, keys, loaded
 
 pytestmark = pytest.mark.usefixtures("receiver", "unloaded")
@@ -115,6 +120,83 @@ def test_clearing_the_task_uploads_what_is_there_then(sandbox: SandboxServer, s3
     assert sent(sandbox) == "bcdabc"
 
 
+def test_clearing_the_task_after_objects_were_replaced_uploads_all_of_them_again(
+    sandbox: SandboxServer, s3: Any, bucket: str
+) -> None:
+    the_second_fails(sandbox)
+    with pytest.raises(UploadFailed):
+        run(unload(bucket), FIRST)
+    for name in "bcd":
+        put(s3, bucket, name, f"new-{name}")
+    with pytest.raises(ContactsRefused, match="Clear the task"):
+        run(unload(bucket), RETRY)
+    run(unload(bucket, delete_source="on_success"), replace(RETRY, try_number=3, max_tries=4))
+    assert sent(sandbox) == "bcdbcd"
+    assert {contact["EMAIL"] for contact in sandbox.state.contacts()} >= {f"new-{name}@example.com" for name in "bcd"}
+    assert keys(s3, bucket, "unload/") == []
+
+
+def test_a_resumed_task_goes_on_with_what_it_began_although_its_dag_selects_something_else_now(
+    sandbox: SandboxServer, s3: Any, bucket: str
+) -> None:
+    for name in "xyz":
+        s3.put_object(Bucket=bucket, Key=f"tomorrow/{name}.csv", Body=b"EMAIL\nz@example.com\n")
+    ti, given = FakeTaskInstance(), {"deferrable": True, "uploads_at_once": 1, "delete_source": "on_success"}
+    with pytest.raises(TaskDeferred) as deferred:
+        unload(bucket, **given).execute(context(ti))
+    while True:
+        event = run_trigger(rebuilt(deferred.value.trigger))
+        task = unload(bucket, s3_prefix="tomorrow/", **given)
+        try:
+            result = task.resume_execution("execute_complete", {"event": event}, context(ti))
+            break
+        except TaskDeferred as again:
+            deferred.value.trigger = again.trigger
+    assert sent(sandbox) == "bcd"
+    assert [file["key"] for file in result["files"]] == ["unload/b.csv", "unload/c.csv", "unload/d.csv"]
+    assert keys(s3, bucket, "tomorrow/") == ["tomorrow/x.csv", "tomorrow/y.csv", "tomorrow/z.csv"]
+
+
+@pytest.mark.parametrize("change", ["the list", "the account", "the record"])
+def test_a_resumed_task_sends_nothing_more_to_another_list_or_account_or_from_another_set(
+    sandbox: SandboxServer,
+    store: UploadStore,
+    s3: Any,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    ti, given = FakeTaskInstance(), {"deferrable": True, "uploads_at_once": 1}
+    with pytest.raises(TaskDeferred) as deferred:
+        unload(bucket, **given).execute(context(ti))
+    event = run_trigger(rebuilt(deferred.value.trigger))
+    if change == "the list":
+        given["listid"] = 34
+    elif change == "the account":
+        connect(monkeypatch, sandbox, extra={"idc": "in"}, password="an0ther-account-s-key")
+    else:
+        shutil.rmtree(Path(store.shown_url.removeprefix("file://")) / "sources")
+        put(s3, bucket, "a", "new")
+    with pytest.raises(SmartechConfigurationError, match=r"1 of 3 files are sent\. Meanwhile"):
+        unload(bucket, **given).resume_execution("execute_complete", {"event": event}, context(ti))
+    assert sent(sandbox) == "b"
+
+
+def test_a_store_that_has_lost_the_record_when_all_are_loaded_fails_the_task_and_removes_nothing(
+    sandbox: SandboxServer, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = Submission.hand_over
+
+    def losing(self: Submission, upload: Any, reason: Any) -> None:
+        hand_over(self, upload, reason)
+        self.store.purge(datetime.now(UTC) + timedelta(days=1))
+
+    monkeypatch.setattr(Submission, "hand_over", losing)
+    with pytest.raises(UploadRecordUnreadable, match="the record of this task's objects is gone"):
+        run(unload(bucket, delete_source="on_success"), FIRST)
+    assert len(submitted(sandbox)) == len(keys(s3, bucket, "unload/")) == 3
+
+
 def test_another_selection_is_looked_for_anew(sandbox: SandboxServer, bucket: str) -> None:
     the_second_fails(sandbox)
     with pytest.raises(UploadFailed):
@@ -132,8 +214,11 @@ def test_fewer_objects_than_before_are_not_sent_while_it_is_not_known_what_becam
         run(unload(bucket, wait_for_completion=False, on_unknown_outcome="fail"), FIRST)
     for name in "cd":
         s3.delete_object(Bucket=bucket, Key=f"unload/{name}.csv")
-    with pytest.raises(SmartechOutcomeUnknown, match="nothing is sent again"):
-        run(unload(bucket, wait_for_completion=False, on_unknown_outcome="fail"), CLEARED)
+    for number in (2, 3):
+        # Its retry is no way around it.
+        again = replace(CLEARED, try_number=number)
+        with pytest.raises(SmartechOutcomeUnknown, match="nothing is sent again"):
+            run(unload(bucket, wait_for_completion=False, on_unknown_outcome="fail"), again)
     assert sent(sandbox) == "bcd"
 
 
@@ -210,6 +295,22 @@ class TestRemovingTheSource:
         assert len(run(unload(bucket, delete_source="on_success"), RETRY)["requestids"]) == 3
         assert sent(sandbox) == "bcd"
         assert keys(s3, bucket, "unload/") == []
+
+    def test_what_cannot_be_removed_is_logged_and_fails_nobody(
+        self,
+        sandbox: SandboxServer,
+        s3: Any,
+        bucket: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def refusing(*given: Any) -> None:
+            raise ContactsStorageError(f"s3://{bucket}/unload/b.csv", "403")
+
+        monkeypatch.setattr("airflow_provider_smartech.staging.source_objects.what_became_of", refusing)
+        run(unload(bucket, delete_source="on_success"), FIRST)
+        assert sandbox.state.count(33) == 3
+        assert f"Contacts may be left at s3://{bucket}/unload/b.csv (403)." in caplog.text
 
     def test_it_needs_a_task_that_waits(self, bucket: str) -> None:
         with pytest.raises(ValueError, match="wait_for_completion"):

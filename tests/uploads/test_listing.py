@@ -272,6 +272,18 @@ class TestUploadsThatHaveEnded:
         (shown,) = listing.page(Filter(), 9).uploads
         assert (shown.state, shown.contradicted) == ("completed", True)
 
+    def test_a_file_of_lists_that_was_made_from_other_files_is_not_used(
+        self, store: UploadStore, listing: Listing, submit: Callable[..., str]
+    ) -> None:
+        key = submit(0, {"status": "completed"}, {"status": "completed", "total": 2})
+        ended(store, key)
+        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+        for file in [*folder.glob("pingback-*"), *folder.glob("conclusion-*")]:
+            file.unlink()
+        for status in ("failed", "failed", "failed"):
+            store.add_pingback(key, PingBack(payload={"status": status}))
+        assert [upload.state for upload in listing.page(Filter(), 9).uploads] == ["failed"]
+
     def test_a_damaged_file_of_lists_is_replaced_by_the_others(
         self, store: UploadStore, listing: Listing, submit: Callable[..., str], caplog: pytest.LogCaptureFixture
     ) -> None:
