@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
@@ -81,6 +82,11 @@ _CREDENTIALS = re.compile("SecretAccessKey|SessionToken|Security-Token|WebIdenti
 
 # Characters that some JSON writers escape although they do not have to.
 _NEEDLESS_ESCAPE = re.compile(r"\\u00(2[67bf]|3[c-f])", re.IGNORECASE)
+
+
+# After so many calls that mask secrets, Python forgets the patterns that it remembers.
+FORGET_AFTER = 50
+_masked = count(1)
 
 
 class SecretUrl:
@@ -252,6 +258,9 @@ def mask(secrets: Iterable[str]) -> None:
     forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
     for form in forms | set(map(_lower_escapes, forms)):
         mask_secret(form)
+    if next(_masked) % FORGET_AFTER == 0:
+        # For each secret, Airflow compiles a pattern of all of them, and Python remembers hundreds of these.
+        re.purge()
 
 
 def _disguises(secrets: Iterable[str]) -> list[str]:

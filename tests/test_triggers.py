@@ -291,6 +291,7 @@ def test_a_store_that_is_away_at_first_only_delays(store: UploadStore, monkeypat
     assert together(first_event(trigger(key)), come_back())[0]["event"] == "ended"
 
 
+@pytest.mark.once
 def test_an_upload_with_many_pingbacks_delays_no_other_s_news_and_each_is_read_once(
     s3_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_broken_link_is_an_error_in_the_log_and_fails_the_task_without_retries
     assert any(line.startswith("- ping-back") for line in warned)
 
 
+@pytest.mark.once
 def test_a_dag_file_that_imports_it_imports_nothing_heavy() -> None:
     heavy = ("requests", "boto3", "fastapi", "pydantic", "airflow_provider_smartech.uploads")
     code = f"import sys, airflow_provider_smartech.doctor; print([one for one in {heavy} if one in sys.modules])"

@@ -309,6 +309,7 @@ def test_after_one_check_junk_costs_one_call_of_the_storage(
 
 @given(body=bodies)
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.mark.once
 def test_whatever_is_sent_is_kept_and_is_success_only_with_a_known_word(
     store: UploadStore, upload_id: str, url: str, settings: Settings, body: bytes
 ) -> None:

@@ -24,6 +24,9 @@ from tests.support.aws_template import Template
 from tests.support.lambda_function import ZIP, LambdaFunction, event_of
 from tests.support.records import record
 
+# These run outside of Airflow, with packages of their own.
+pytestmark = pytest.mark.once
+
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_DEFAULT_REGION": "us-east-1"}
 MODULE = "airflow_provider_smartech.receiver.aws_lambda"
 HANDLER = Template().properties("Function")["Handler"]

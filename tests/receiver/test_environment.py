@@ -13,6 +13,9 @@ from airflow_provider_smartech.uploads.upload import key_of, new_upload_id
 from tests.support.receiver_alone import RECEIVER_PYTHON, receiver_alone, receiver_command
 from tests.support.records import record
 
+# These run outside of Airflow, with packages of their own.
+pytestmark = pytest.mark.once
+
 MOST_MEMORY = 80e6
 
 

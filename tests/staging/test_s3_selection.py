@@ -45,6 +45,7 @@ def test_objects_are_selected_in_the_order_of_their_keys_or_as_they_are_named(
     assert selection(objects, kind, value).keys(s3) == keys
 
 
+@pytest.mark.once
 def test_more_objects_than_one_listing_shows_are_all_selected(s3: Any, bucket: str) -> None:
     for number in range(1005):
         s3.put_object(Bucket=bucket, Key=f"out/{number:05}.csv", Body=b"")

@@ -253,6 +253,7 @@ class TestUploadsThatHaveEnded:
             ended(any_store, key)
         assert listing.page(Filter(), 9) == before
 
+    @pytest.mark.once
     def test_one_request_for_each_and_some_listings_are_enough(
         self, s3_folder: str, settings: Settings, requested: list[str]
     ) -> None:
@@ -331,6 +332,7 @@ class TestTheChart:
             last_days(listing)
         assert bool(store.days.all()) == is_kept
 
+    @pytest.mark.once
     def test_the_days_of_a_month_take_few_requests(
         self, s3_folder: str, settings: Settings, requested: list[str]
     ) -> None:

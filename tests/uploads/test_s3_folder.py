@@ -76,6 +76,7 @@ def test_an_archived_file_is_unreadable(s3_folder: str, s3: Any) -> None:
         open_folder(s3_folder).read("x")
 
 
+@pytest.mark.once
 def test_a_listing_has_all_pages(s3_folder: str) -> None:
     folder = open_folder(s3_folder)
     names = [f"{number:04}" for number in range(1003)]
