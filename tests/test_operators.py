@@ -25,7 +25,13 @@ from airflow_provider_smartech.errors import (
     UploadTimeout,
 )
 from airflow_provider_smartech.hooks import SmartechHook
-from airflow_provider_smartech.operators import SmartechBulkUploadOperator, submit_upload
+from airflow_provider_smartech.operators import (
+    HostedFile,
+    SmartechBaseOperator,
+    SmartechBulkUploadOperator,
+    submit_upload,
+)
+from airflow_provider_smartech.redaction import SecretUrl
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.sensors import SmartechBulkUploadSensor
 from airflow_provider_smartech.tasks.submission import Submission
@@ -428,3 +434,24 @@ class TestSubmitUpload:
         with pytest.raises(ValueError, match="path"):
             submit(FIRST, "contacts.csv")
         assert submitted(sandbox) == []
+
+
+class FromElsewhere(SmartechBaseOperator):
+    """An operator of one's own, whose URL is signed when it is sent."""
+
+    signed = ""
+
+    def hosted(self, submission: Submission) -> list[HostedFile]:
+        return [HostedFile(plain_url=self.signed.partition("?")[0], make_url=lambda: SecretUrl(self.signed))]
+
+
+@pytest.mark.parametrize("query", ["X-Amz-Signature=" + "deadbeef" * 8, "token=s1gnature0123456789"])
+def test_the_url_of_an_operator_of_one_s_own_is_hidden_as_well(
+    sandbox: SandboxServer, csv_url: str, query: str
+) -> None:
+    task = FromElsewhere(task_id="upload")
+    task.signed = f"{csv_url}?{query}"
+    run(task)
+    secret = query.partition("=")[2]
+    assert secret not in redact(f"sent {task.signed}")
+    assert submitted(sandbox)

@@ -15,7 +15,7 @@ from airflow_provider_smartech.transfers import S3ToSmartechOperator
 
 BUCKET = "my-company-staging"
 # Each run has a folder of its own; clearing a run writes it again.
-FOLDER = "redshift/{{ run_id }}"
+FOLDER = "redshift/{{ dag_run.run_after | ts_nodash }}"
 
 with DAG(
     dag_id="smartech_redshift_unload",

@@ -28,9 +28,9 @@ with DAG(
         conn_id="snowflake_default",
         sql=[
             # An earlier try may have written more files than this one does.
-            "REMOVE @smartech_unload/{{ ts_nodash }}/",
+            "REMOVE @smartech_unload/{{ dag_run.run_after | ts_nodash }}/",
             """
-            COPY INTO @smartech_unload/{{ ts_nodash }}/contacts_
+            COPY INTO @smartech_unload/{{ dag_run.run_after | ts_nodash }}/contacts_
             FROM (SELECT email, first_name, city FROM crm.public.contacts)
             FILE_FORMAT = (TYPE = CSV COMPRESSION = NONE FIELD_OPTIONALLY_ENCLOSED_BY = '"' NULL_IF = (''))
             HEADER = TRUE
@@ -41,7 +41,7 @@ with DAG(
     upload = S3ToSmartechOperator(
         task_id="upload",
         s3_bucket="my-company-staging",
-        s3_prefix="snowflake/{{ ts_nodash }}/",
+        s3_prefix="snowflake/{{ dag_run.run_after | ts_nodash }}/",
         primary_key="EMAIL",
         delete_source="on_success",
         listid=34,

@@ -13,7 +13,8 @@ from airflow.sdk import DAG
 from airflow_provider_smartech.transfers import S3ToSmartechOperator
 
 BUCKET = "my-company-staging"
-FOLDER = "spark/{{ ts_nodash }}"
+# Each run has a folder of its own; clearing a run writes it again.
+FOLDER = "spark/{{ dag_run.run_after | ts_nodash }}"
 
 with DAG(
     dag_id="smartech_spark_unload",
