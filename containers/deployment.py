@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,13 @@ class Deployment(AirflowApi):
         """Run a command of Compose and return its output."""
         return self._docker.compose(*words, folder=self.folder)
 
-    def up(self, profile: str | None = None) -> None:
-        """Start what does not run, wait until all of it is healthy, and log in."""
+    def up(self, profile: str | None = None, needed: Sequence[str] = ()) -> None:
+        """Start what does not run, wait until all of it is healthy, or only what is needed, and log in."""
         self.services = self._services(profile)
         with step("starting the services"):
             self.compose(*(("--profile", profile) if profile else ()), "up", "--build", "--detach")
         with step("waiting until they are healthy"):
-            self.wait_until_up()
+            self._wait_for(needed) if needed else self.wait_until_up()
         self.log_in()
 
     def down(self) -> None:
@@ -96,9 +96,12 @@ class Deployment(AirflowApi):
 
         :raises DemoError: one is not healthy in time.
         """
-        for name in self.lasting():
-            self.wait(lambda name=name: self.health(name) == "healthy", f"{name} is healthy", UP_SECONDS)  # type: ignore[misc]
+        self._wait_for(self.lasting())
         self.wait(self.is_healthy, "Airflow is healthy", UP_SECONDS)
+
+    def _wait_for(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.wait(lambda name=name: self.health(name) == "healthy", f"{name} is healthy", UP_SECONDS)  # type: ignore[misc]
 
     def lasting(self) -> list[str]:
         """Return the names of the services that do not end: those that are checked."""

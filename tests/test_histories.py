@@ -13,14 +13,14 @@ pytestmark = pytest.mark.once
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_promise_holds_in_every_history() -> None:
     """A few hundred histories from one seed; ``make simulate`` runs more of them, from a new one."""
-    seen = run(150, 1)
+    seen = run(120, 1)
     assert seen["try green"] > 50
     assert seen["try with an upload to take"] > 5
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_sync_that_completes_leaves_the_query_s_rows_in_smartech_in_every_history() -> None:
-    seen = run(30, 1, of_syncs=True)
+    seen = run(25, 1, of_syncs=True)
     assert seen["sync that left rows out"] > 5
     assert seen["sync that sent nothing"] > 1
     assert seen["loaded late"] > 1

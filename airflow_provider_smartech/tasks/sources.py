@@ -33,8 +33,8 @@ class TaskSources:
         task, fingerprint = self.submission.task, self.selection.fingerprint()
         known = self.submission.store.sources(task)
         # What this very try has begun it ends, even if the DAG has been edited while it was deferred.
-        own = [one for one in known if one.task == task]
-        return next((one for one in [*own, *known] if one in own or one.serves(task, fingerprint)), None)
+        own = (one for one in known if one.task == task)
+        return next(own, None) or next((one for one in known if one.serves(task, fingerprint)), None)
 
     def find(self, primary_key: str | None) -> SourceFiles:
         """Find the objects, and check them.

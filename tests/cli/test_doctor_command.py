@@ -12,7 +12,7 @@ from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
 from tests.support.commands import GROUP, MODULE, called, started
 
-pytestmark = pytest.mark.usefixtures("receiver")
+pytestmark = [pytest.mark.usefixtures("receiver"), pytest.mark.once]
 
 
 @pytest.mark.parametrize("command", [GROUP, MODULE])

@@ -104,7 +104,8 @@ def up_again(deployment: Deployment, warehouse_run: str, hosted_run: str) -> Dep
     deployment.finish(HOSTED, hosted_run)
     deployment.down()
     deployment.set("SMARTECH_CALLBACK_BASE_URL", "http://receiver:8090")
-    deployment.up("receiver")
+    # The others get healthy meanwhile, as after the first start.
+    deployment.up("receiver", ["api-server", "receiver"])
     return deployment
 
 

@@ -257,6 +257,15 @@ class History(RuleBasedStateMachine):
             if not sent.pinged and self.world.ping(sent.taken, *said, timedelta()) == "HTTP 200":
                 sent.pinged.append(KINDS["completed"])
 
+    @precondition(lambda self: self.state == "deferred")
+    @rule(change=st.sampled_from(["another file or query", "another account"]), to=st.integers(0, len(IDCS) - 1))
+    def is_edited_while_it_waits(self, change: str, to: int) -> None:
+        """Somebody changes the DAG or its connection while the task is deferred, and then all goes well."""
+        self.change(change, to)
+        while self.state == "deferred":
+            self.complete()
+            self.resume(None, timedelta(), timedelta(), False)
+
     # --- who waits ---------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.pushed and self.choices["waits"] == "a sensor")
