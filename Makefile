@@ -22,7 +22,7 @@ LAMBDA_ZIP := dist/smartech-receiver-lambda
 TESTED_ZIP = $(LAMBDA_ZIP)-$(shell $(PYTHON) -c 'import platform, sys; print(sys.version[:4] + "-" + platform.machine())').zip
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
-PYTEST := $(BIN)/python -m pytest --numprocesses=5 --dist=loadfile --no-loadscope-reorder --ignore=tests/cluster --ignore=tests/docker $(ARGS)
+PYTEST := $(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/cluster --ignore=tests/docker $(ARGS)
 SOURCES := $(shell find airflow_provider_smartech bench cluster containers demo deploy docs example_dags tests -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get

@@ -177,6 +177,7 @@ def test_an_upload_without_a_requestid_has_none_and_is_found_by_its_key(store: U
 @pytest.mark.parametrize(
     ("command", "output", "loads"), [(GROUP, "json", json.loads), (MODULE, "yaml", yaml.safe_load)]
 )
+@pytest.mark.once
 def test_the_log_goes_to_stderr_and_only_the_result_to_stdout(
     s3: Any,
     bucket: str,
@@ -230,6 +231,7 @@ def test_an_unknown_upload_and_a_store_that_does_not_answer_are_one_line_of_erro
     assert failed("uploads").startswith("Cannot read or write the upload store at nonsense://nowhere")
 
 
+@pytest.mark.once
 def test_purge_says_what_it_would_remove_asks_and_removes(store: UploadStore, uploads: list[str]) -> None:
     purge = ("purge", "--older-than", "30d")
     assert printed(*purge, "--dry-run").startswith("Would remove 1 upload(s) recorded before 20")
@@ -244,6 +246,7 @@ def test_purge_says_what_it_would_remove_asks_and_removes(store: UploadStore, up
     assert [store.read(key).requestid for key in store.keys(before="")] == uploads[1:]
 
 
+@pytest.mark.once
 def test_the_store_s_connection_is_found_in_airflow_s_database(bucket: str, moto: str) -> None:
     """As on a host where nobody put it into the environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
