@@ -159,6 +159,11 @@ class ContactsFilesRefused(ContactsRefused):
         super().__init__(source, f"{len(refused):,} of {files:,} files cannot be loaded:\n{named}")
         self.refused = list(refused)
 
+    @classmethod
+    def of(cls, source: str, refused: Sequence[ContactsRefused], files: int) -> ContactsRefused:
+        """Return one error for all: that of the only file, if it is one."""
+        return refused[0] if len(refused) == 1 else cls(source, refused, files)
+
 
 class ContactsEmpty(ContactsRefused):
     """There are no rows to upload."""

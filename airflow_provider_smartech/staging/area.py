@@ -190,17 +190,23 @@ def is_empty(client: Any, bucket: str, folder: str) -> bool:
 
 def exist(client: Any, bucket: str, keys: Iterable[str]) -> bool:
     """Whether all staged files still exist."""
+    return all(etag_of(client, bucket, key) is not None for key in keys)
+
+
+def etag_of(client: Any, bucket: str, key: str) -> str | None:
+    """Return the ETag of an object, None if there is no such object.
+
+    :raises ContactsStorageError: S3 does not say it.
+    """
     from botocore.exceptions import ClientError
 
-    for key in keys:
-        with storage_errors({"Bucket": bucket, "Key": key}):
-            try:
-                client.head_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
-                    return False
-                raise
-    return True
+    with storage_errors({"Bucket": bucket, "Key": key}):
+        try:
+            return str(client.head_object(Bucket=bucket, Key=key)["ETag"])
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+                return None
+            raise
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
-from urllib.parse import quote
 
 from airflow_provider_smartech.errors import ContactsRefused
 from airflow_provider_smartech.staging.s3_errors import storage_errors
@@ -104,8 +103,3 @@ def _urls_of(content: bytes) -> list[str] | None:
     except (ValueError, KeyError, TypeError):
         return None
     return urls if all(isinstance(url, str) for url in urls) else None
-
-
-def shown(bucket: str, key: str) -> str:
-    """Return the URL of an object, for lineage."""
-    return f"s3://{bucket}/{quote(key)}"

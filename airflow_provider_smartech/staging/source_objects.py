@@ -10,9 +10,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from airflow_provider_smartech.errors import ContactsFilesRefused, ContactsRefused, ContactsStorageError
-from airflow_provider_smartech.staging.area import LOG_INTERVAL_SECONDS, remove
+from airflow_provider_smartech.staging.area import LOG_INTERVAL_SECONDS, etag_of, remove
 from airflow_provider_smartech.staging.csv_header import Head, check_columns, read_head
-from airflow_provider_smartech.staging.s3_errors import storage_errors
 from airflow_provider_smartech.uploads.source_files import SourceFile
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ def check_objects(
             reported = time.monotonic()
             log.info("Checked %s of %s objects.", f"{checked:,}", f"{len(keys):,}")
     if refused:
-        raise refused[0] if len(refused) == 1 else ContactsFilesRefused(f"s3://{bucket}", refused, len(keys))
+        raise ContactsFilesRefused.of(f"s3://{bucket}", refused, len(keys))
     empty = len(keys) - len(files)
     log.info("Checked %s object(s): %.1f MB to upload, %s without a row.", f"{len(keys):,}", size / 1e6, f"{empty:,}")
     return files, empty
@@ -71,15 +70,9 @@ def what_became_of(client: Any, bucket: str, file: SourceFile) -> str | None:
 
     :raises ContactsStorageError: S3 does not say it.
     """
-    from botocore.exceptions import ClientError
-
-    with storage_errors({"Bucket": bucket, "Key": file.key}):
-        try:
-            etag = client.head_object(Bucket=bucket, Key=file.key)["ETag"]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
-                return "removed"
-            raise
+    etag = etag_of(client, bucket, file.key)
+    if etag is None:
+        return "removed"
     return None if etag == file.etag else "replaced"
 
 

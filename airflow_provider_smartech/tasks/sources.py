@@ -68,8 +68,7 @@ class TaskSources:
         left = [file for part, file in enumerate(earlier.files) if not self.submission.would_take(request(file), part)]
         refused = [_changed(earlier.bucket, key, what) for key, what in changed(self.urls.client, earlier.bucket, left)]
         if refused:
-            many = len(refused) > 1
-            raise ContactsFilesRefused(f"s3://{earlier.bucket}", refused, len(earlier.files)) if many else refused[0]
+            raise ContactsFilesRefused.of(f"s3://{earlier.bucket}", refused, len(earlier.files))
         log.info("Continuing with the %s object(s) that the first try has found.", f"{len(earlier.files):,}")
         ours = earlier.model_copy(update={"task": self.submission.task})
         self.keep(ours)

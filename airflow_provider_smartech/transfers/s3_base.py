@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_smartech.operators import SmartechBaseOperator, as_timedelta
 from airflow_provider_smartech.staging.s3_urls import S3Urls, UrlMode
@@ -47,6 +48,10 @@ class S3BaseOperator(SmartechBaseOperator):
         :raises SmartechInvalidParameter: one of them is wrong.
         """
         return self.request(submission.hook, "https://bucket.example/contacts.csv")
+
+    def source(self, key: str) -> str:
+        """Return the URL of an object of the bucket, for lineage."""
+        return f"s3://{self.s3_bucket}/{quote(key)}"
 
     @cached_property
     def _urls(self) -> S3Urls:

@@ -14,7 +14,7 @@ from airflow_provider_smartech.assets.outlets import COUNTED, total
 from airflow_provider_smartech.errors import ContactsEmpty, SmartechConfigurationError, UploadRecordUnreadable
 from airflow_provider_smartech.operators import HostedFile
 from airflow_provider_smartech.redaction import SecretUrl
-from airflow_provider_smartech.staging.s3_selection import Kind, Selection, shown
+from airflow_provider_smartech.staging.s3_selection import Kind, Selection
 from airflow_provider_smartech.staging.staged_query import one_of
 from airflow_provider_smartech.transfers.s3_base import S3BaseOperator
 
@@ -131,7 +131,7 @@ class S3ToSmartechOperator(S3BaseOperator):
             HostedFile(
                 plain_url=self._plain_url(file),
                 make_url=partial(self._checked_url, sources, file),
-                source=shown(self.s3_bucket, file.key),
+                source=self.source(file.key),
             )
             for file in found.files
         ]
@@ -184,7 +184,10 @@ class S3ToSmartechOperator(S3BaseOperator):
     @cached_property
     def _selection(self) -> Selection:
         # First used after the templates are rendered.
-        kind = self._check_selection()
+        try:
+            kind = self._check_selection()
+        except ValueError as error:
+            raise SmartechConfigurationError(str(error)) from error
         value = getattr(self, kind)
         if isinstance(value, Sequence) and not isinstance(value, str) and kind == "s3_key":
             # By index: what a mapped task returned is read from Airflow one by one.

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
@@ -204,7 +203,7 @@ class SqlToSmartechOperator(S3BaseOperator):
             HostedFile(
                 plain_url=urls.plain_url(staging.bucket, file.key),
                 make_url=partial(urls.fetch_url, staging.bucket, file.key),
-                source=f"s3://{staging.bucket}/{quote(file.key)}",
+                source=self.source(file.key),
                 rows=file.rows,
                 of_rows=changes.rows if changes else None,
             )
