@@ -62,7 +62,7 @@ def read_head(client: Any, bucket: str, key: str) -> Head:
     text, whole = head.removeprefix(BYTE_ORDER_MARK), size == len(head)
     if whole and not text.strip():
         return Head(columns=(), has_rows=False, etag=etag, bytes=size)
-    if text is not head:
+    if head.startswith(BYTE_ORDER_MARK):
         log.warning("%s begins with a byte order mark, which Smartech may read as part of the first column.", source)
     columns, rest = _header(text, whole, source)
     return Head(columns=tuple(columns), has_rows=not whole or bool(rest.strip()), etag=etag, bytes=size)
