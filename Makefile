@@ -30,7 +30,7 @@ APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test test-pip check build cluster test-cluster test-docker soak simulate bench screenshots reference lambda chromium redis docker-compose docker java format clean
+.PHONY: demo test test-pip check build cluster test-cluster test-docker soak simulate bench screenshots reference docs lambda chromium redis docker-compose docker java format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -63,7 +63,7 @@ cluster: $(INSTALLED) redis ## run the services of docker-compose.yaml as proces
 test-cluster: $(INSTALLED) redis docker-compose ## run the example DAGs and the faults on such a cluster
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
 
-test-docker: $(INSTALLED) docker-compose docker ## deploy docker-compose.yaml with Docker, as docs/docker.md says
+test-docker: $(INSTALLED) docker-compose docker ## deploy docker-compose.yaml with Docker, as docs/how-to/docker.md says
 	$(BIN)/python -m pytest tests/docker --capture=no $(ARGS)
 
 soak: $(INSTALLED) redis ## upload and sync on such a cluster while components fail at random, and compare the results; UPLOADS=300 SEED=1
@@ -83,10 +83,14 @@ bench: $(INSTALLED) ## run all benchmarks; writes bench/*.md and .png
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) chromium ## take the screenshots in docs/ again
-	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs $(BIN)/python -m pytest tests/uploads_page/test_routes.py
+	CHROMIUM=$(CHROMIUM) SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/uploads_page/test_routes.py
 
-reference: $(INSTALLED) ## make docs/parameters.md from the code again
-	$(BIN)/python -m docs.reference
+reference: $(INSTALLED) ## make the pages in docs/reference that follow from the code again
+	$(BIN)/python -m docs.generate
+
+docs: $(INSTALLED) ## make the documentation site, in build/site; every warning is an error
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group docs
+	AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx -W --keep-going -q -E -b html docs build/site
 
 lambda: $(LAMBDA_ZIP)-$(LAMBDA).zip ## make the zip of the receiver as a Lambda function, in dist/; LAMBDA=3.13-arm64
 	@echo $<

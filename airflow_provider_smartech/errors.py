@@ -97,6 +97,8 @@ class SmartechInvalidParameter(SmartechTerminalError, ValueError):
     """A parameter is wrong; nothing was sent.
 
     ``parameter`` is its name in Smartech's API.
+
+    What to do: Correct the parameter that the message names, in the DAG or in the connection.
     """
 
     def __init__(self, parameter: str, message: str) -> None:
@@ -105,13 +107,18 @@ class SmartechInvalidParameter(SmartechTerminalError, ValueError):
 
 
 class SmartechConfigurationError(SmartechTerminalError):
-    """The connection or the ``[smartech]`` section of Airflow's configuration is wrong; nothing was sent."""
+    """The connection or the ``[smartech]`` section of Airflow's configuration is wrong; nothing was sent.
+
+    What to do: Correct the connection or the setting that the message names; run the doctor.
+    """
 
 
 class ContactsRefused(SmartechTerminalError):
     """The contacts cannot be uploaded as they are; nothing was sent.
 
     ``source`` is where the contacts are: an ``s3://`` URL or a query; ``reason`` says why.
+
+    What to do: Correct the file or the query as the message says, and clear the task.
     """
 
     def __init__(self, source: str, reason: str) -> None:
@@ -121,7 +128,10 @@ class ContactsRefused(SmartechTerminalError):
 
 
 class ContactsWithoutKey(ContactsRefused):
-    """Rows have no primary key. ``missing`` of ``rows`` rows have a NULL or blank in the column ``primary_key``."""
+    """Rows have no primary key. ``missing`` of ``rows`` rows have a NULL or blank in the column ``primary_key``.
+
+    What to do: Correct the query, or set ``on_missing_key="skip"``.
+    """
 
     def __init__(self, source: str, primary_key: str, missing: int, rows: int) -> None:
         super().__init__(
@@ -138,6 +148,8 @@ class ContactsKeyRepeated(ContactsRefused):
     """Rows have the same primary key: ``repeated`` of ``rows`` rows have one that a row before them had.
 
     ``primary_key`` is the column.
+
+    What to do: Correct the query, or set ``on_duplicate_key="keep"``.
     """
 
     def __init__(self, source: str, primary_key: str, repeated: int, rows: int) -> None:
@@ -152,7 +164,10 @@ class ContactsKeyRepeated(ContactsRefused):
 
 
 class ContactsFilesRefused(ContactsRefused):
-    """Several files cannot be uploaded as they are. ``refused`` has one error for each."""
+    """Several files cannot be uploaded as they are. ``refused`` has one error for each.
+
+    What to do: Write the files that the message names again, and clear the task.
+    """
 
     def __init__(self, source: str, refused: Sequence[ContactsRefused], files: int) -> None:
         named = "\n".join(f"{one.source}: {one.reason}" for one in refused)
@@ -166,7 +181,10 @@ class ContactsFilesRefused(ContactsRefused):
 
 
 class ContactsEmpty(ContactsRefused):
-    """There are no rows to upload."""
+    """There are no rows to upload.
+
+    What to do: Look why there are no rows; if that is expected, set ``on_empty``.
+    """
 
     def __init__(self, source: str) -> None:
         super().__init__(source, "there are no rows. Set on_empty='skip' if this is expected.")
@@ -176,6 +194,8 @@ class ContactsQueryFailed(SmartechRetryableError):
     """The database aborted the query. The error text may contain contact data, so it is not shown.
 
     ``error`` is the type of the driver's exception, ``sqlstate`` the database's code, if there is one.
+
+    What to do: Run the query by hand to see the database's message.
     """
 
     def __init__(self, error: str, sqlstate: str | None) -> None:
@@ -193,6 +213,8 @@ class ContactsStorageError(SmartechRetryableError):
 
     ``url`` is the file's ``s3://`` URL, ``code`` S3's error code, ``reason`` the code and S3's own words, if there are
     any.
+
+    What to do: Check the AWS connection, its permissions and the bucket; run the doctor.
     """
 
     def __init__(self, url: str, code: str, said: str = "") -> None:
@@ -207,7 +229,10 @@ class ContactsStorageError(SmartechRetryableError):
 
 
 class TaskKilled(SmartechRetryableError):
-    """The task was killed while it streamed a query; nothing was sent."""
+    """The task was killed while it streamed a query; nothing was sent.
+
+    What to do: Nothing, if the task has retries; otherwise clear it.
+    """
 
 
 class SmartechRequestError(SmartechError):
@@ -233,27 +258,45 @@ class SmartechRequestError(SmartechError):
 
 
 class SmartechRefused(SmartechRequestError, SmartechTerminalError):
-    """Smartech clearly refused the upload; nothing was loaded."""
+    """Smartech clearly refused the upload; nothing was loaded.
+
+    What to do: Correct what Smartech's reason names: the key, the IDC or a parameter. Then clear the task.
+    """
 
 
 class SmartechThrottled(SmartechRequestError, SmartechRetryableError):
-    """Smartech answered HTTP 429; nothing was loaded, and a later try may succeed."""
+    """Smartech answered HTTP 429; nothing was loaded, and a later try may succeed.
+
+    What to do: Nothing, if the task has retries; send fewer uploads at a time if it comes often.
+    """
 
 
 class SmartechNotReached(SmartechRequestError, SmartechRetryableError):
-    """Could not connect to Smartech, so the request was not sent; sending it again is safe."""
+    """Could not connect to Smartech, so the request was not sent; sending it again is safe.
+
+    What to do: Check proxy, DNS and the connection's host. Retries are safe.
+    """
 
 
 class SmartechOutcomeUnknown(SmartechRequestError, SmartechRetryableError):
-    """The request was sent, but no clear answer came: Smartech may or may not load the file."""
+    """The request was sent, but no clear answer came: Smartech may or may not load the file.
+
+    What to do: Look in Smartech's panel. A retry acts as ``on_unknown_outcome`` says.
+    """
 
 
 class UploadStoreError(SmartechRetryableError):
-    """The upload store cannot be read or written."""
+    """The upload store cannot be read or written.
+
+    What to do: Check the upload store's connection, permissions and bucket; run the doctor.
+    """
 
 
 class UploadRecordUnreadable(UploadStoreError):
-    """The files of one upload are damaged or were not written by this provider. ``key`` names the upload."""
+    """The files of one upload are damaged or were not written by this provider. ``key`` names the upload.
+
+    What to do: Look at the file that the message names: restore or remove it.
+    """
 
     def __init__(self, key: str, file: str, reason: str) -> None:
         super().__init__(
@@ -264,7 +307,10 @@ class UploadRecordUnreadable(UploadStoreError):
 
 
 class UploadUnknown(SmartechTerminalError):
-    """The upload store has no record of the upload. ``requestid`` names it."""
+    """The upload store has no record of the upload. ``requestid`` names it.
+
+    What to do: Set the same ``upload_store`` for all of Airflow's components; the upload may also have been purged.
+    """
 
     def __init__(self, requestid: str, store: str) -> None:
         super().__init__(
@@ -279,6 +325,8 @@ class UploadAmbiguous(SmartechTerminalError):
     """Several uploads have this ``requestid``, for example in two accounts. ``keys`` are the uploads' keys.
 
     ``described`` has, for each key, what distinguishes the upload from the others.
+
+    What to do: Set the sensor's ``smartech_conn_id``.
     """
 
     def __init__(self, requestid: str, described: dict[str, str]) -> None:
@@ -292,7 +340,10 @@ class UploadAmbiguous(SmartechTerminalError):
 
 
 class UploadNotTracked(SmartechTerminalError):
-    """The upload was sent without this provider's callback, so its end cannot be known. ``requestid`` names it."""
+    """The upload was sent without this provider's callback, so its end cannot be known. ``requestid`` names it.
+
+    What to do: Leave the operator's ``callback`` unset, and set ``callback_base_url``.
+    """
 
     def __init__(self, requestid: str) -> None:
         super().__init__(
@@ -321,7 +372,10 @@ class UploadNotCompleted(SmartechError):
 
 
 class UploadFailed(UploadNotCompleted, SmartechRetryableError):
-    """Smartech's ping-back says that the upload failed."""
+    """Smartech's ping-back says that the upload failed.
+
+    What to do: Correct what the ping-back names, and clear the task that submitted the file.
+    """
 
     what_happened = "failed according to Smartech's ping-back"
     what_to_do = "Fix the problem that it names and clear the task that submitted the file."
@@ -331,6 +385,8 @@ class UploadStatusUnrecognised(UploadNotCompleted, SmartechTerminalError):
     """A ping-back has an unrecognised status or contradicts itself; it never counts as success.
 
     The message says how it was read, and which settings would make it known.
+
+    What to do: Look in Smartech's panel; if the word or field is right, set it as the message shows.
     """
 
     what_happened = "ended with a status that is not recognised"
@@ -346,6 +402,8 @@ class UploadRowsRejected(UploadNotCompleted, SmartechTerminalError):
     """The upload completed, but Smartech accepted none of its rows, or rejected more than ``max_rejected``.
 
     ``accepted`` and ``rejected`` are the numbers of rows, None if not known.
+
+    What to do: Look in Smartech's panel why; correct the contacts, or raise ``max_rejected``. Then clear the task.
     """
 
     what_to_do = (
@@ -366,6 +424,8 @@ class UploadTimeout(SmartechTerminalError):
     """No ping-back ended the upload in time. A retry would send it again, so Airflow makes none.
 
     ``requestid`` names the upload, ``submitted_at`` is when it was recorded (UTC), ``timeout`` in seconds.
+
+    What to do: Run the doctor, and look in Smartech's panel. Clear the task only if it shall be sent again.
     """
 
     def __init__(self, requestid: str, submitted_at: datetime, timeout: float, pingbacks: int) -> None:
@@ -383,11 +443,17 @@ class UploadTimeout(SmartechTerminalError):
 
 
 class WaitBroken(SmartechRetryableError):
-    """A deferred wait ended without a result; the upload itself may have succeeded."""
+    """A deferred wait ended without a result; the upload itself may have succeeded.
+
+    What to do: Nothing, if the task has retries: a retry waits for the same upload. Otherwise clear the task.
+    """
 
 
 class ChainBroken(SmartechTerminalError):
-    """The doctor found that a link of the chain to Smartech and back is broken. ``links`` are their names."""
+    """The doctor found that a link of the chain to Smartech and back is broken. ``links`` are their names.
+
+    What to do: Do what the log says of each broken link.
+    """
 
     def __init__(self, links: Sequence[str]) -> None:
         super().__init__(f"Broken: {', '.join(links)}. The lines of the log above say what to do.")

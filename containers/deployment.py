@@ -1,4 +1,4 @@
-"""The deployment of docker-compose.yaml, as docs/docker.md tells a user to make it."""
+"""The deployment of docker-compose.yaml, as docs/how-to/docker.md tells a user to make it."""
 
 from __future__ import annotations
 

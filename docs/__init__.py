@@ -1,1 +1,1 @@
-"""The pages that are not in the README, and what makes one of them from the code."""
+"""The documentation: pages in Markdown, how Sphinx makes a site of them, and what makes some of them from the code."""

@@ -1,4 +1,4 @@
-"""What docs/docker.md promises of docker-compose.yaml: the image, the services, and what outlasts them."""
+"""What docs/how-to/docker.md promises of docker-compose.yaml: the image, the services, and what outlasts them."""
 
 from __future__ import annotations
 

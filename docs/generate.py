@@ -1,4 +1,4 @@
-"""Makes ``docs/parameters.md`` from the code: ``make reference``."""
+"""Makes the pages in ``docs/reference`` that follow from the code: ``make reference``."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from textwrap import fill
+from textwrap import dedent, fill
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from airflow.cli.cli_config import ActionCommand
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_provider_smartech import errors, operators, sensors, transfers
+from airflow_provider_smartech.cli.definition import COMMANDS
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.errors import SmartechError, SmartechRetryableError, SmartechTerminalError
 from airflow_provider_smartech.operators import submit_upload
 from airflow_provider_smartech.tasks.submission import OnUnknownOutcome
 
-PAGE = Path(__file__).with_name("parameters.md")
+FOLDER = Path(__file__).with_name("reference")
 MODULES = (operators, transfers, sensors)
 # Types that the operators import only for type checkers.
 NAMES = {"OnUnknownOutcome": OnUnknownOutcome, "Returned": str | Mapping[str, Any], "XComArg": XComArg}
 
-INTRODUCTION = """\
-# Parameters, settings and errors
+ABOUT_OPERATORS = """\
+# Operators and sensor
 
-Made from the code by `make reference`. [README](../README.md) and [From the warehouse](warehouse.md) describe how these
-work together.
+Made from the code by `make reference`. The how-to guides show them in DAGs:
+[a hosted CSV](../how-to/hosted-csv.md), [a query](../how-to/warehouse.md), [files in S3](../how-to/unload.md).
 
 Every operator and the sensor also take the parameters of Airflow's `BaseOperator`, such as `task_id`, `retries` and
 `outlets`. A templated parameter may contain Jinja, or be the output of another task."""
@@ -40,28 +42,48 @@ gives the worker slot back between two checks. `poke_interval` is the time betwe
 deferrable. With `soft_fail=True` the task is skipped instead of failed, unless the storage or the triggerer failed."""
 
 ABOUT_OPTIONS = """\
-## Settings
+# Settings
 
-The section `[smartech]` of Airflow's configuration. Every setting can also be an environment variable, such as
-`AIRFLOW__SMARTECH__UPLOAD_STORE`. Use the same values for all of Airflow's components."""
+Made from the code by `make reference`.
+
+These are the options of the section `[smartech]` of Airflow's configuration. Every setting can also be an environment
+variable, such as `AIRFLOW__SMARTECH__UPLOAD_STORE`. Use the same values for all of Airflow's components, and restart
+them after a change. What the words and fields do is on [another page](pingbacks.md)."""
 
 ABOUT_ERRORS = """\
-## Errors
+# Errors
 
-They are in `airflow_provider_smartech.errors`. "Retried" says whether Airflow uses the task's `retries` after the
-error; "depends" marks the base class of errors of both kinds. After its `timeout`, the sensor raises Airflow's own
-`AirflowSensorTimeout` instead of `UploadTimeout`, which is not retried either."""
+Made from the code by `make reference`.
+
+All errors are in `airflow_provider_smartech.errors`, as one tree. "Retried" says whether Airflow uses the task's
+`retries` after the error; "depends" marks the base class of errors of both kinds. After its `timeout`, the sensor
+raises Airflow's own `AirflowSensorTimeout` instead of `UploadTimeout`, which is not retried either.
+[Troubleshooting](../how-to/troubleshoot.md) begins with the messages."""
+
+ABOUT_COMMANDS = """\
+# Command line
+
+Made from the code by `make reference`.
+
+`airflow smartech …` and `python -m airflow_provider_smartech …` are the same commands. Airflow 3.1 takes no commands
+from providers, so there only the second form works. [Watch your uploads](../how-to/watch.md) shows how to use them."""
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(), "utf-8")
+    """Write the pages."""
+    for name, text in pages().items():
+        (FOLDER / f"{name}.md").write_text(text, "utf-8")
 
 
-def page() -> str:
-    """Return the page."""
-    parts = [INTRODUCTION, *map(of_operator, public_operators()), of_function(), of_options(), of_errors()]
-    return "\n\n".join(parts) + "\n"
+def pages() -> dict[str, str]:
+    """Return the pages by their names."""
+    of_operators = [ABOUT_OPERATORS, *map(of_operator, public_operators()), of_function()]
+    return {
+        "operators": "\n\n".join(of_operators) + "\n",
+        "settings": of_options() + "\n",
+        "errors": of_errors() + "\n",
+        "cli": of_commands() + "\n",
+    }
 
 
 def public_operators() -> list[type[BaseOperator]]:
@@ -112,7 +134,7 @@ def of_function() -> str:
 
 
 def of_options() -> str:
-    """Return the part about the settings."""
+    """Return the page about the settings."""
     rows = [
         (f"`{name}`", option["type"], code(option["default"]) if option["default"] else "empty", option["description"])
         for name, option in OPTIONS.items()
@@ -121,10 +143,27 @@ def of_options() -> str:
 
 
 def of_errors() -> str:
-    """Return the part about the errors."""
+    """Return the page about the errors."""
     found = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, SmartechError)]
-    rows = [(f"`{error.__name__}`", retried(error), summary(error)) for error in found]
-    return f"{ABOUT_ERRORS}\n\n{table(['error', 'retried', 'what it means'], rows)}"
+    rows = [(f"`{error.__name__}`", retried(error), summary(error), what_to_do(error)) for error in found]
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n\n")[2].rpartition("\n\n")[0]
+    shown = f"## The tree\n\n```text\n{dedent(tree)}\n```"
+    heads = ["error", "retried", "what it means", "what to do"]
+    return f"{ABOUT_ERRORS}\n\n## Each error\n\n{table(heads, rows)}\n\n{shown}"
+
+
+def of_commands() -> str:
+    """Return the page about the commands."""
+    return "\n\n".join([ABOUT_COMMANDS, *map(of_command, COMMANDS)])
+
+
+def of_command(command: ActionCommand) -> str:
+    """Return the part about one command."""
+    rows = [(", ".join(map(code, argument.flags)), prose(argument.kwargs["help"] or "")) for argument in command.args]
+    parts = [f"## {command.name}", fill(command.description or f"{command.help}.", width=120), table(["argument", "what it does"], rows)]
+    if command.epilog:
+        parts.append(f"```text\n{command.epilog}\n```")
+    return "\n\n".join(parts)
 
 
 def public_module(operator: type) -> ModuleType:
@@ -169,6 +208,11 @@ def docstring_parameters(one: object) -> dict[str, str]:
 def summary(one: object) -> str:
     """Return the first line of a docstring."""
     return prose((one.__doc__ or "").strip().splitlines()[0])
+
+
+def what_to_do(error: type[SmartechError]) -> str:
+    """Return what the docstring of an error says to do; base classes say nothing."""
+    return prose(inspect.cleandoc(error.__doc__ or "").partition("What to do: ")[2])
 
 
 def retried(error: type[SmartechError]) -> str:
