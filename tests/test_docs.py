@@ -43,6 +43,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 FIRST_UPLOAD = DOCS / "how-to" / "first-upload.md"
 STATES = DOCS / "reference" / "states.md"
+TEST_YOUR_DAG = DOCS / "how-to" / "test-your-dag.md"
 TROUBLESHOOTING = DOCS / "how-to" / "troubleshoot.md"
 
 
@@ -59,7 +60,7 @@ def named(language: str) -> list[object]:
     return [pytest.param(block, id=f"{language}{number}") for number, block in enumerate(blocks(language))]
 
 
-@pytest.mark.parametrize("code", named("python"))
+@pytest.mark.parametrize("code", [block for block in named("python") if "\ndef test_" not in str(block)])
 def test_the_python_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     exec(compile(code, "documentation", "exec"), names)
@@ -69,6 +70,25 @@ def test_the_python_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> 
     assert dags or tasks or "http://127.0.0.1" in printed
     for task in tasks:
         task.dag.validate()  # type: ignore[attr-defined]
+
+
+@pytest.mark.once
+def test_the_test_that_is_shown_passes(tmp_path: Path) -> None:
+    dag_file, test_file = re.findall(
+        r"^```python\n(.*?)^```$", TEST_YOUR_DAG.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", TEST_YOUR_DAG.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for name, text in (("dags/contacts_to_smartech.py", dag_file), ("tests/test_contacts_to_smartech.py", test_file)):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_text(text, "utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["sh", "-ec", shown], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
 
 
 def test_there_is_code_to_run() -> None:
