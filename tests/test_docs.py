@@ -49,18 +49,21 @@ TROUBLESHOOTING = DOCS / "how-to" / "troubleshoot.md"
 
 def blocks(language: str) -> Iterator[str]:
     """The blocks of code in one language, indented ones included, without their indentation."""
-    for page in PAGES:
-        for found in re.finditer(
-            rf"^( *)```{language}\n(.*?)^ *```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
-        ):
-            yield re.sub(rf"^{found[1]}", "", found[2], flags=re.MULTILINE)
+    return (block for page in PAGES for block in blocks_of(page, language))
 
 
-def named(language: str) -> list[object]:
-    return [pytest.param(block, id=f"{language}{number}") for number, block in enumerate(blocks(language))]
+def blocks_of(page: Path, language: str) -> Iterator[str]:
+    for found in re.finditer(rf"^( *)```{language}\n(.*?)^ *```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+        yield re.sub(rf"^{found[1]}", "", found[2], flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("code", [block for block in named("python") if "\ndef test_" not in str(block)])
+def dags_and_tasks() -> list[object]:
+    """The blocks of Python that a DAG file could have."""
+    found = [block for block in blocks("python") if "def test_" not in block]
+    return [pytest.param(block, id=f"python{number}") for number, block in enumerate(found)]
+
+
+@pytest.mark.parametrize("code", dags_and_tasks())
 def test_the_python_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     exec(compile(code, "documentation", "exec"), names)
@@ -74,10 +77,8 @@ def test_the_python_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.once
 def test_the_test_that_is_shown_passes(tmp_path: Path) -> None:
-    dag_file, test_file = re.findall(
-        r"^```python\n(.*?)^```$", TEST_YOUR_DAG.read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
-    (shown,) = re.findall(r"^```text\n(.*?)^```$", TEST_YOUR_DAG.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    dag_file, test_file = blocks_of(TEST_YOUR_DAG, "python")
+    (shown,) = blocks_of(TEST_YOUR_DAG, "text")
     for name, text in (("dags/contacts_to_smartech.py", dag_file), ("tests/test_contacts_to_smartech.py", test_file)):
         path = tmp_path / name
         path.parent.mkdir()
