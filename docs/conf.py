@@ -30,6 +30,8 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"{project} {version}"
 html_theme_options = {
     "source_repository": f"{REPOSITORY}/",

@@ -306,3 +306,23 @@ def test_the_floors_of_the_map_are_the_layers_that_the_linter_knows() -> None:
 
 def test_the_changes_name_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_pages_name_this_version() -> None:
+    text = "".join(page.read_text("utf-8") for page in DOCS.rglob("*.md"))
+    named = re.findall(r"airflow[-_]provider[-_]smartech(?:\[changes\])?(?:==|-)(\d[\w.]*)(?=-py3|\b)", text)
+    assert len(named) >= 4
+    assert set(named) == {__version__}
+
+
+def test_the_readme_is_a_front_page() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+def test_every_page_is_in_the_site_s_contents() -> None:
+    index = (DOCS / "index.md").read_text("utf-8")
+    listed = [
+        line for block in re.findall(r"```\{toctree\}\n(.*?)```", index, re.DOTALL) for line in block.splitlines()
+    ]
+    pages = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.glob("*/*.md")}
+    assert pages == {line for line in listed if "/" in line}

@@ -8,7 +8,7 @@ from typing import Any
 def _option(description: str, default: str, example: str | None = None, type_: str = "string") -> dict[str, Any]:
     return {
         "description": description + "\n",
-        "version_added": "0.1.0",
+        "version_added": "1.0.0",
         "type": type_,
         "example": example,
         "default": default,
