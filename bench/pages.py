@@ -32,6 +32,7 @@ from airflow_provider_smartech.uploads.upload import Answer, Conclusion, PingBac
 from airflow_provider_smartech.uploads_page import access
 from airflow_provider_smartech.uploads_page.app import create_app
 from airflow_provider_smartech.uploads_page.chart import DAYS, last_days
+from airflow_provider_smartech.uploads_page.lately import lately
 from bench.progress import say
 from bench.s3_stand_in import moto, use_s3
 from tests.support.servers import AppServer
@@ -41,7 +42,7 @@ FEW, MANY = 100, 10_000
 # So many more are only counted: the stand-in for S3 would take hours for them.
 MOST = 100_000
 NEWEST = 50
-WANTED_REQUESTS = {"the newest 50 uploads": 60, "the chart": 35}
+WANTED_REQUESTS = {"the newest 50 uploads": 60, "the line on top": 20, "the chart": 35}
 WANTED_SECONDS = 2.0
 WANTED_RATIO = 1.5
 PAGES = {
@@ -130,7 +131,8 @@ def _complete(store: UploadStore, record: Record, number: int, requestid: str) -
             pingbacks=(pingback,),
             conclusions=(conclusion,),
             digest=digest_of(of_upload),
-        )
+        ),
+        Settings.load().statuses,
     )
 
 
@@ -160,7 +162,8 @@ def _requests(uploads: int) -> dict[str, int]:
             fill(store, uploads, uploads // 20)
             today = datetime.now(UTC).date()
             for age in range(2, DAYS):
-                store.days.add(Day(date=today - timedelta(days=age), uploads=uploads // 60, seconds=1800.0))
+                day, many = today - timedelta(days=age), uploads // 60
+                store.days.add(Day(date=day, uploads=many, seconds=1800.0, states={"completed": many}))
         listing, asked = Listing(store, Settings.load().statuses), 0
         ask = BaseClient._make_api_call
 
@@ -173,6 +176,7 @@ def _requests(uploads: int) -> dict[str, int]:
             counted = {}
             for what, show in (
                 ("the newest 50 uploads", lambda: listing.page(Filter(), NEWEST)),
+                ("the line on top", lambda: lately(listing, 60.0)),
                 ("the chart", lambda: last_days(listing)),
             ):
                 asked = 0

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from tenacity import Retrying, retry_if_exception, wait_fixed
 
+from airflow_provider_smartech import metrics
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import (
@@ -60,6 +61,7 @@ class Wait:
         self.store = open_upload_store(self.settings.upload_store)
         self._deadline = time.monotonic() + timeout.total_seconds()
         self._reminder = Reminder(datetime.now(UTC) + timeout)
+        self._has_timed_out = False
 
     @property
     def backstop(self) -> timedelta:
@@ -124,8 +126,11 @@ class Wait:
             self.store.concluded(upload.key, seen)
             # Another waiter may have concluded at the same moment, from more ping-backs.
             upload = self.store.read(upload.key, upload)
-            self.store.ended(upload)
+            self.store.ended(upload, self.settings.statuses)
             progress = self._progress(upload)
+            # Of waiters that conclude at the same moment, only the first one counts it.
+            if seen == min(upload.conclusions, key=lambda one: one.at, default=seen):
+                metrics.upload_ended(upload, progress)
         summary = upload.summary(progress, self.settings.statuses)
         level = logging.WARNING if progress.rows.rejected else logging.INFO
         log.log(
@@ -226,6 +231,9 @@ class Wait:
         """
         summary = self.patiently(self.look, upload)
         if summary is None:
+            if not self._has_timed_out:
+                metrics.wait_timed_out(upload.record)
+            self._has_timed_out = True
             raise UploadTimeout(upload.requestid, upload.record.at, self.timeout.total_seconds(), len(upload.pingbacks))
         return summary
 

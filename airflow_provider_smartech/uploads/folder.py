@@ -11,6 +11,8 @@ from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.redaction import without_queries
 
 LISTING_THREADS = 16
+# More subfolders than these are listed together with all others beside them, not each by itself.
+MOST_LISTED_ALONE = 50
 
 
 class FileUnreadable(UploadStoreError):
@@ -49,6 +51,13 @@ class Folder(ABC):
 
     def names_of(self, folder: str, subfolders: Sequence[str]) -> dict[str, list[str]]:
         """List subfolders that contain only files, by the names in each; those between them may be listed too."""
+        if len(subfolders) > MOST_LISTED_ALONE:
+            found: dict[str, list[str]] = {name: [] for name in subfolders}
+            for path in self.names_below(folder):
+                subfolder, _, name = path.partition("/")
+                if subfolder in found:
+                    found[subfolder].append(name)
+            return found
         with ThreadPoolExecutor(LISTING_THREADS) as threads:
             listed = threads.map(self.names, (f"{folder}/{name}" for name in subfolders))
             return dict(zip(subfolders, listed, strict=True))

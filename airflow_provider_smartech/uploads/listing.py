@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from airflow_provider_smartech.errors import UploadRecordUnreadable, UploadStoreError, UploadUnknown
-from airflow_provider_smartech.uploads.overview import ATTENTION, Overview
+from airflow_provider_smartech.uploads.overview import ATTENTION, WAITING, Overview
 from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.store import UploadStore
 
@@ -23,14 +24,15 @@ READER_THREADS = 16
 class Filter:
     """Which uploads to list: those that match every given condition.
 
-    ``states`` may contain ``attention``; if it is empty, all states match. ``text`` is part of the file name or of the
-    requestid, or of the key if there is no requestid.
+    ``states`` may contain ``attention`` and ``waiting``; if it is empty, all states match. ``text`` is part of the file
+    name or of the requestid, or of the key if there is no requestid. ``since`` is when the oldest were submitted.
     """
 
     states: frozenset[str] = frozenset()
     listid: int | None = None
     dag_id: str | None = None
     text: str | None = None
+    since: datetime | None = None
 
     def takes(self, upload: Overview) -> bool:
         """Whether an upload matches."""
@@ -43,7 +45,8 @@ class Filter:
         return all(wanted)
 
     def _takes_state(self, upload: Overview) -> bool:
-        return upload.state in self.states or (ATTENTION in self.states and upload.needs_attention)
+        stands_for = {ATTENTION: upload.needs_attention, WAITING: upload.waits}
+        return upload.state in self.states or any(stands_for.get(word, False) for word in self.states)
 
 
 def states_of(text: str) -> list[str]:
@@ -78,7 +81,7 @@ class Listing:
         Stops after ``seconds`` with what it has found, so that a filter with few matches does not read a whole store.
         """
         deadline = time.monotonic() + seconds
-        keys = self.store.keys(before)
+        keys = self.store.keys(before, wanted.since)
         found: list[Overview] = []
         with ThreadPoolExecutor(READER_THREADS) as readers:
             while batch := list(islice(keys, size)):
@@ -91,11 +94,6 @@ class Listing:
                 if time.monotonic() > deadline:
                     return Page(uploads=found, before=self._goes_on(keys, batch, None))
         return Page(uploads=found, before=None)
-
-    def overviews(self, keys: Sequence[str]) -> list[Overview]:
-        """Return the uploads with some keys that follow each other, except those that were removed."""
-        names = self.store.names(keys)
-        return [found for found in (self.read(key, names[key]) for key in keys) if found]
 
     def read(self, key: str, names: Sequence[str] | None = None) -> Overview | None:
         """Return one upload, None if its record is gone.

@@ -41,6 +41,9 @@ ATTENTION = "attention"
 NEED_ATTENTION = (State.NOT_ACCEPTED, State.OUTCOME_UNKNOWN, State.FAILED, State.UNRECOGNISED, UNREADABLE)
 """The states that need attention; an upload with a remark needs it in any state."""
 
+WAITING = "waiting"
+"""Stands for all uploads whose ping-back is still to come, where states are chosen."""
+
 _WITH_REJECTED, _CONTRADICTED = "with rejected rows", "contradicted"
 ATTENTION_MEANING = f"All that need a look: {', '.join(NEED_ATTENTION)}, {_WITH_REJECTED}, or {_CONTRADICTED}."
 
@@ -113,6 +116,11 @@ class Overview:
     def needs_attention(self) -> bool:
         """Whether somebody should look at it."""
         return self.state in NEED_ATTENTION or bool(self.remarks)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a ping-back that ends it is still expected."""
+        return self.ended_at is None and self.seconds is not None
 
     @classmethod
     def unreadable(cls, key: str) -> Overview:

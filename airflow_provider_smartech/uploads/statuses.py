@@ -40,6 +40,11 @@ class Verdict(StrEnum):
         """Whether it means that the upload has ended."""
         return self not in (Verdict.SILENT, Verdict.IN_PROGRESS)
 
+    @property
+    def slug(self) -> str:
+        """Its name as one word, for metrics and logs, such as ``in_progress``."""
+        return self.name.lower()
+
     @classmethod
     def worst(cls, verdicts: Iterable[Verdict]) -> Verdict | None:
         """Return the verdict that wins, None if there are none."""

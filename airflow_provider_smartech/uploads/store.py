@@ -7,7 +7,7 @@
                        /handover-<time>-<id>.json    the submitting task is done
                        /pingback-<time>-<id>.json    one file for each call of the callback
                        /conclusion-<time>-<id>.json  a waiter acted on the ping-backs received so far
-                       /ended-<digest>.json          what lists show of it, made from these files; see ``ended``
+                       /ended-<digest>-….json        what lists show of it, made from these files; see ``ended``
     requestids/<hash>/<key>                          finds an upload by its requestid
     tasks/<task instance>/<key>                      finds what earlier tries of a task sent
     stagings/<task instance>/<time>-<id>-begun.json  finds the files that tries of a task staged; -complete, -removed
@@ -42,10 +42,11 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_smartech.errors import UploadAmbiguous, UploadRecordUnreadable, UploadStoreError, UploadUnknown
 from airflow_provider_smartech.uploads.days import NAME as DAY
 from airflow_provider_smartech.uploads.days import DayStore
-from airflow_provider_smartech.uploads.ended import Ended, digest_of, name_of_ended
+from airflow_provider_smartech.uploads.ended import Ended, Outcome, digest_of, find_ended, name_of_ended
 from airflow_provider_smartech.uploads.folder import FileUnreadable, Folder
 from airflow_provider_smartech.uploads.source_files import SourceFiles
 from airflow_provider_smartech.uploads.staged_files import StagedFiles, Staging
+from airflow_provider_smartech.uploads.statuses import Statuses
 from airflow_provider_smartech.uploads.syncs import SyncStore, stamp
 from airflow_provider_smartech.uploads.upload import (
     KEY,
@@ -119,10 +120,14 @@ class UploadStore:
         """Store which ping-backs a waiter acts on."""
         self._add(key, "conclusion", conclusion)
 
-    def ended(self, upload: Upload) -> None:
-        """Store for lists what has become of an upload. That only saves time: if it fails, the files say the same."""
+    def ended(self, upload: Upload, statuses: Statuses) -> None:
+        """Store for lists what has become of an upload. That only saves time: if it fails, the files say the same.
+
+        :param statuses: what its ping-backs mean: the name of the file says it, so counting uploads need not read it.
+        """
+        outcome = Outcome.of(upload, statuses)
         try:
-            self._write(f"{_folder(upload.key)}/{name_of_ended(upload.digest)}", Ended.of(upload))
+            self._write(f"{_folder(upload.key)}/{name_of_ended(upload.digest, outcome)}", Ended.of(upload))
         except UploadStoreError as error:
             log.info("Lists will read all files of upload %s. %s", upload.requestid, error)
 
@@ -207,8 +212,8 @@ class UploadStore:
         :raises UploadUnknown: there is no such upload.
         :raises UploadRecordUnreadable: one of its files is damaged.
         """
-        name = name_of_ended(digest_of(names or ()))
-        if names and name in names:
+        name = find_ended(names or ())
+        if name:
             try:
                 return self._load(Ended, _folder(key), name).upload()
             except UploadRecordUnreadable as error:
@@ -311,14 +316,18 @@ class UploadStore:
                 log.warning("Upload %s is named in the upload store, but its record is gone.", key)
         return uploads
 
-    def keys(self, before: str = "") -> Iterator[str]:
+    def keys(self, before: str = "", since: datetime | None = None) -> Iterator[str]:
         """Yield the keys of the uploads, newest first; if ``before`` is given, only keys less than it.
 
         Lists one day at a time, only when the caller needs it.
+
+        :param since: when the oldest were submitted.
         """
+        oldest = f"{since.astimezone(UTC):%Y%m%dT%H%M%S}" if since else ""
         for day in self.days_with_uploads():
-            if not before or day <= before[:8]:
-                yield from (key for key in self.keys_of_day(day) if not before or key < before)
+            if day >= oldest[:8] and (not before or day <= before[:8]):
+                keys = self.keys_of_day(day)
+                yield from (key for key in keys if key >= oldest and (not before or key < before))
 
     def days_with_uploads(self) -> list[str]:
         """Return the days on which there were uploads, such as ``20261124``, newest first."""

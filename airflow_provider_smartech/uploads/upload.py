@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, Literal
@@ -354,6 +354,11 @@ class Upload(BaseModel):
             "unknown": State.OUTCOME_UNKNOWN,
         }[self.answer.outcome]
 
+    def took(self, progress: Progress) -> timedelta:
+        """Return how long an upload that has ended took, until the last ping-back that decided it."""
+        # Clocks of several hosts may differ.
+        return max(timedelta(), progress.deciding[-1].at - self.record.at)
+
     def summary(self, progress: Progress, statuses: Statuses) -> dict[str, Any]:
         """Return a completed upload as a small JSON object for XCom.
 
@@ -387,8 +392,7 @@ class Upload(BaseModel):
             "counts": counts([last.payload, last.query]),
             "submitted_at": self.record.at.isoformat(),
             "completed_at": last.at.isoformat(),
-            # Clocks of several hosts may differ.
-            "seconds": max(0.0, round((last.at - self.record.at).total_seconds(), 3)),
+            "seconds": round(self.took(progress).total_seconds(), 3),
             "payload": last.shown,
         }
 

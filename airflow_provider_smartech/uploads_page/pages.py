@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_smartech.api.data_centres import DATA_CENTRES
 from airflow_provider_smartech.uploads.days import Day
-from airflow_provider_smartech.uploads.overview import ADVICE, ATTENTION, ATTENTION_MEANING, MEANINGS
+from airflow_provider_smartech.uploads.overview import ADVICE, ATTENTION, ATTENTION_MEANING, MEANINGS, WAITING
 from airflow_provider_smartech.uploads.upload import TaskTry
+from airflow_provider_smartech.uploads_page.chart import GROUPS, NOT_READ, stack, told
 
-STYLE = files(__package__).joinpath("templates", "style.css").read_text("utf-8")
+# The chart is an image and, once it is in a page, a part of the page: both need its style.
+_TEMPLATES = files(__package__).joinpath("templates")
+STYLE = "".join(_TEMPLATES.joinpath(name).read_text("utf-8") for name in ("style.css", "chart.css"))
 
 
 def duration(seconds: float | None) -> str:
@@ -41,9 +45,19 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def machine(at: datetime) -> str:
+    """Format a time for the page's script, which shows it in the reader's time zone."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def number(rows: int | None) -> str:
     """Format a number of rows; empty if it is not known."""
     return "" if rows is None else f"{rows:,}"
+
+
+def group_class(group: str) -> str:
+    """Return the class of a group's segments and of its place in the legend."""
+    return f"bar-{group.partition(' ')[0]}"
 
 
 def pretty(payload: Any) -> str:
@@ -62,8 +76,12 @@ _templates = Environment(
     loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _templates.filters |= {"duration": duration, "moment": moment, "number": number, "pretty": pretty, "task_url": task_url}
+_templates.filters |= {"machine": machine, "group_class": group_class, "told": told}
 _templates.globals |= {"data_centres": DATA_CENTRES, "meanings": MEANINGS, "advice": ADVICE}
-_templates.globals |= {"attention": ATTENTION, "attention_meaning": ATTENTION_MEANING}
+_templates.globals |= {"attention": ATTENTION, "attention_meaning": ATTENTION_MEANING, "waiting": WAITING}
+_templates.globals |= {"groups": list(GROUPS), "not_read": NOT_READ, "stack": stack}
+# A browser that has the style of an earlier version must not use it for these pages.
+_templates.globals["style_digest"] = hashlib.sha256(STYLE.encode()).hexdigest()[:12]
 
 
 def render(template: str, status: int = 200, base: str = "", **values: Any) -> Response:
@@ -74,8 +92,8 @@ def render(template: str, status: int = 200, base: str = "", **values: Any) -> R
     """
     nonce = secrets.token_urlsafe(16)
     policy = (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        f"frame-ancestors 'self'; script-src 'nonce-{nonce}'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+        f"base-uri 'none'; frame-ancestors 'self'; script-src 'nonce-{nonce}'"
     )
     return HTMLResponse(
         _templates.get_template(template).render(nonce=nonce, base=base, **values),
@@ -89,11 +107,12 @@ def render(template: str, status: int = 200, base: str = "", **values: Any) -> R
     )
 
 
-def render_chart(days: Sequence[Day]) -> Response:
-    """Return the chart as an SVG image."""
+def render_chart(days: Sequence[Day], width: int) -> Response:
+    """Return the chart as an SVG image, so many pixels wide."""
     most = max((day.uploads for day in days), default=0)
     longest = max((day.seconds for day in days if day.seconds), default=0.0)
-    svg = _templates.get_template("chart.svg").render(days=days, most=most, longest=longest)
+    unread = any(day.uploads > sum(day.states.values()) for day in days)
+    svg = _templates.get_template("chart.svg").render(days=days, most=most, longest=longest, unread=unread, width=width)
     return Response(
         svg,
         media_type="image/svg+xml",

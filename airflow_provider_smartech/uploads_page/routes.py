@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from itertools import chain, count, takewhile
 from typing import Annotated
 from urllib.parse import urlencode
@@ -17,6 +19,7 @@ from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import KEY
 from airflow_provider_smartech.uploads_page.access import MaySee, MaySeeDep
 from airflow_provider_smartech.uploads_page.chart import last_days
+from airflow_provider_smartech.uploads_page.lately import HOURS, lately
 from airflow_provider_smartech.uploads_page.pages import (
     STYLE,
     base_of,
@@ -28,6 +31,8 @@ from airflow_provider_smartech.uploads_page.pages import (
 ROWS_PER_PAGE = 25
 # A filter with few matches searches for this many seconds, then offers to search further.
 PATIENCE_SECONDS = 1.0
+# A narrow screen asks for another one.
+CHART_WIDTH = 720
 
 HASH = "^[0-9a-f]{40}$"
 Word = Annotated[str | None, Query(max_length=250)]
@@ -53,20 +58,31 @@ def uploads(
     listid: Word = None,
     dag_id: Word = None,
     text: Word = None,
+    hours: Annotated[str, Query(pattern="^([1-9][0-9]{0,4})?$")] = "",
     before: Annotated[str, Query(pattern=f"^({KEY.pattern})?$")] = "",
 ) -> Response:
     """List the uploads, newest first."""
     states = states_of(",".join(state or []))
     # A form sends empty fields as empty texts.
     fields = {"state": ",".join(states), "listid": listid or "", "dag_id": dag_id or "", "text": text or ""}
+    fields["hours"] = hours
     wanted = Filter(
-        states=frozenset(states), listid=_number(listid), dag_id=dag_id or None, text=(text or "").strip() or None
+        states=frozenset(states),
+        listid=_number(listid),
+        dag_id=dag_id or None,
+        text=(text or "").strip() or None,
+        since=datetime.now(UTC) - timedelta(hours=int(hours)) if hours else None,
     )
-    page = _listing(store, may_see).page(wanted, ROWS_PER_PAGE, before, PATIENCE_SECONDS)
+    listing = _listing(store, may_see)
+    with ThreadPoolExecutor(1) as beside:
+        line = beside.submit(lately, listing, PATIENCE_SECONDS)
+        page = listing.page(wanted, ROWS_PER_PAGE, before, PATIENCE_SECONDS)
     older = urlencode({**_filled(fields), "before": page.before}) if page.before else None
     return render(
         "uploads.html",
         uploads=page.uploads,
+        lately=line.result(),
+        hours=HOURS,
         filter=fields,
         is_full=len(page.uploads) == ROWS_PER_PAGE,
         older=older,
@@ -97,9 +113,9 @@ def requestid(store: StoreDep, may_see: MaySeeDep, requestid: str) -> Response:
 
 
 @router.get("/chart.svg")
-def chart(store: StoreDep, may_see: MaySeeDep) -> Response:
+def chart(store: StoreDep, may_see: MaySeeDep, width: Annotated[int, Query(ge=200, le=2000)] = CHART_WIDTH) -> Response:
     """Show how many uploads there were on each day."""
-    return render_chart(last_days(_listing(store, may_see)))
+    return render_chart(last_days(_listing(store, may_see)), width)
 
 
 @router.get("/style.css")

@@ -50,6 +50,21 @@ def test_a_listing_shows_what_is_there_now_and_is_not_kept(folder: Folder, files
     assert list(files.dircache) == []
 
 
+def test_the_files_of_many_folders_are_found_by_one_listing(folder: Folder, files: CachingFiles) -> None:
+    for number in range(60):
+        folder.write(f"day/{number:02}/{number}.json", b"")
+    finding, found = files.find, list[str]()
+
+    def noting(path: str, *given: Any, **named: Any) -> Any:
+        found.append(path)
+        return finding(path, *given, **named)
+
+    files.find = noting
+    wanted = [f"{number:02}" for number in range(1, 60)]
+    assert folder.names_of("day", [*wanted, "gone"]) == {**{one: [f"{int(one)}.json"] for one in wanted}, "gone": []}
+    assert len(found) == 1
+
+
 def test_what_is_not_there_is_none_and_not_an_error(folder: Folder) -> None:
     folder.write("a/b", b"1")
     assert (folder.read("a/b"), folder.read("a/c"), folder.names("c"), folder.folders("c")) == (b"1", None, [], [])

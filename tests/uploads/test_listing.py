@@ -21,6 +21,7 @@ from airflow_provider_smartech.uploads.listing import Filter, Listing, states_of
 from airflow_provider_smartech.uploads.local_folder import LocalFolder
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Conclusion, PingBack, Record
+from airflow_provider_smartech.uploads_page import chart
 from airflow_provider_smartech.uploads_page.chart import last_days
 from tests.uploads.conftest import BEGAN, submitting, task
 
@@ -81,6 +82,23 @@ def test_a_filter_takes_all_that_needs_attention(listing: Listing, submit: Calla
     ]
     assert keys(listing.page(Filter(states=frozenset({"attention"})), 9)) == needy[::-1]
     assert keys(listing.page(Filter(states=frozenset({"attention", "in progress"})), 9)) == [*needy[::-1], started]
+
+
+def test_a_filter_takes_all_that_wait_for_a_ping_back(listing: Listing, submit: Callable[..., str]) -> None:
+    waiting = [submit(0), submit(1, {"status": "started"})]
+    submit(2, {"status": "completed"})
+    submit(3, answer="unknown")
+    # No ping-back can come for it.
+    submit(4, tracked=False)
+    assert keys(listing.page(Filter(states=frozenset({"waiting"})), 9)) == waiting[::-1]
+
+
+def test_a_filter_takes_those_that_were_submitted_since_then(listing: Listing, submit: Callable[..., str]) -> None:
+    kept = [submit(day * 24 * 60) for day in range(4)]
+    wanted = Filter(since=BEGAN + timedelta(days=1))
+    assert keys(listing.page(wanted, 9)) == kept[:0:-1]
+    first = listing.page(wanted, 2)
+    assert keys(listing.page(wanted, 2, first.before or "")) == [kept[1]]
 
 
 def test_states_are_named_in_a_list_with_commas() -> None:
@@ -225,7 +243,7 @@ def ended(store: UploadStore, key: str) -> None:
     """Store for lists what has become of an upload, as a waiter does."""
     upload = store.read(key)
     store.concluded(key, Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks)))
-    store.ended(store.read(key))
+    store.ended(store.read(key), Settings.load().statuses)
 
 
 @pytest.fixture(params=["store", "s3_store"])
@@ -273,6 +291,19 @@ class TestUploadsThatHaveEnded:
         (shown,) = listing.page(Filter(), 9).uploads
         assert (shown.state, shown.contradicted) == ("completed", True)
 
+    def test_a_file_of_lists_without_the_outcome_in_its_name_is_used_as_well(
+        self, store: UploadStore, listing: Listing, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key = submit(0, {"status": "completed"})
+        ended(store, key)
+        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+        (file,) = folder.glob("ended-*")
+        # As the versions before 1.0 named it.
+        file.rename(folder / f"{file.name.partition('-completed')[0]}.json")
+        (before,) = listing.page(Filter(), 9).uploads
+        monkeypatch.delattr(UploadStore, "read")
+        assert listing.page(Filter(), 9).uploads == [before]
+
     def test_a_file_of_lists_that_was_made_from_other_files_is_not_used(
         self, store: UploadStore, listing: Listing, submit: Callable[..., str]
     ) -> None:
@@ -305,7 +336,7 @@ class TestUploadsThatHaveEnded:
             raise UploadStoreError("no space left")
 
         monkeypatch.setattr(LocalFolder, "write", refuse)
-        store.ended(upload)
+        store.ended(upload, Settings.load().statuses)
 
 
 class TestTheChart:
@@ -319,8 +350,58 @@ class TestTheChart:
             submit(minute, {"status": "completed"})
         with time_machine.travel(self.NOW):
             first = last_days(listing)
-            assert any_store.days.all() == {BEGAN.date(): Day(date=BEGAN.date(), uploads=3, seconds=60.0)}
+            counted = Day(date=BEGAN.date(), uploads=3, seconds=60.0, states={"completed": 3})
+            assert any_store.days.all() == {BEGAN.date(): counted}
             assert last_days(listing) == first
+
+    def test_a_day_is_counted_by_state_whether_its_uploads_are_read_or_the_names_of_their_files_say_it(
+        self, store: UploadStore, listing: Listing, submit: Callable[..., str]
+    ) -> None:
+        said = [{"status": status} for status in ("completed", "completed", "failed", "hibernating", "started")]
+        kept = [submit(minute, payload) for minute, payload in enumerate(said)]
+        submit(10)
+        submit(11, answer="not accepted")
+        states = {"completed": 2, "failed": 1, "unrecognised": 1, "in progress": 1, "accepted": 1, "not accepted": 1}
+        with time_machine.travel(self.NOW):
+            read = last_days(listing)
+            for file in Path(store.shown_url.removeprefix("file://")).glob("days/*"):
+                file.unlink()
+            for key in kept[:4]:
+                ended(store, key)
+            (day,) = [day for day in last_days(listing) if day.uploads]
+        assert (day.uploads, day.states, day.seconds) == (7, states, 60.0)
+        assert day in read
+        assert store.days.all() == {day.date: day}
+
+    def test_uploads_that_were_too_many_to_read_are_counted_as_such(
+        self, listing: Listing, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(chart, "READ_PER_DAY", 2)
+        for minute in range(3):
+            submit(minute, {"status": "failed"} if minute else {"status": "completed"})
+        with time_machine.travel(self.NOW):
+            (day,) = [day for day in last_days(listing) if day.uploads]
+        assert chart.told(day) == "2026-03-01: 3 uploads (2 failed, 1 not read)"
+        assert [part.group for part in chart.stack(day, 3, 66.0)] == ["failed or not accepted", "not read"]
+
+    def test_one_failed_upload_among_thousands_can_be_seen(self) -> None:
+        day = Day(date=BEGAN.date(), uploads=5001, seconds=None, states={"completed": 5000, "failed": 1})
+        done, failed = chart.stack(day, 5001, 66.0)
+        assert (done.start, failed.start) == (0.0, done.height)
+        assert failed.height == chart.LEAST
+        assert done.height + failed.height == pytest.approx(66.0)
+
+    def test_a_day_that_an_earlier_version_stored_without_states_is_counted_again(
+        self, store: UploadStore, listing: Listing, submit: Callable[..., str]
+    ) -> None:
+        submit(0, {"status": "completed"})
+        folder = Path(store.shown_url.removeprefix("file://"))
+        (folder / "days").mkdir()
+        (folder / "days" / "20260301_7_60000").write_text("{}")
+        with time_machine.travel(self.NOW):
+            assert [day.uploads for day in last_days(listing) if day.uploads] == [1]
+        store.purge(BEGAN + timedelta(days=9))
+        assert list(folder.glob("days/*")) == []
 
     @pytest.mark.parametrize(("days", "is_kept"), [(0, False), (1, False), (2, False), (9, True)])
     def test_a_day_on_which_something_may_change_is_not_stored(
@@ -346,11 +427,12 @@ class TestTheChart:
             assert [(day.uploads, day.seconds) for day in first] == [(7, 60.0)] * 30
             requested.clear()
             assert last_days(listing) == first
-        # The names of the days, and for today and yesterday two listings and five uploads.
-        assert Counter(requested) == {"GetObject": 10, "ListObjectsV2": 6}
+        # The names of the days, and for today and yesterday two listings.
+        assert Counter(requested) == {"ListObjectsV2": 6}
 
     def test_a_purge_removes_the_days_that_are_old(self, store: UploadStore) -> None:
-        old, new = (Day(date=day.date(), uploads=1, seconds=None) for day in (BEGAN, BEGAN + timedelta(days=2)))
+        counted: dict[str, Any] = {"uploads": 1, "seconds": None, "states": {"not accepted": 1}}
+        old, new = (Day(date=day.date(), **counted) for day in (BEGAN, BEGAN + timedelta(days=2)))
         store.days.add(old)
         store.days.add(new)
         store.purge(BEGAN + timedelta(days=1))

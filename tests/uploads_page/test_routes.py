@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -38,16 +39,17 @@ ROOT = Path(__file__).parents[2]
 DAGS = Path(__file__).parents[1] / "dags"
 # Where pictures for the documentation are put, if they are wanted.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-STATES = ("completed", "failed", "unrecognised", "in progress", "accepted", "outcome unknown", "not accepted")
+STATES = ("in progress", "completed", "failed", "unrecognised", "accepted", "outcome unknown", "not accepted")
+GROUPS = ("completed", "no", "unrecognised", "failed")
 PANEL = "https://panel.example.com/"
 
 
 def fill(store: UploadStore) -> None:
-    """Keep two months of uploads: all states, three lists, and one upload whose every text is hostile."""
+    """Keep a month of uploads: all states, three lists, and one upload whose every text is hostile."""
     now = datetime.now(UTC)
     for number in range(80):
-        at = now - timedelta(hours=18 * number, minutes=7 * number % 50)
-        state = STATES[number] if number < len(STATES) else STATES[number % 11 == 0]
+        at = now - timedelta(hours=9 * number, minutes=20 + 7 * number % 50)
+        state = STATES[number] if number < len(STATES) else STATES[2 if number % 11 == 0 else 1]
         random = hashlib.sha256(str(number).encode()).hexdigest()
         key = f"{at:%Y%m%dT%H%M%S}-{random[:40]}"
         names = [("nightly_contacts", "sync"), ("churn_scores", "upload"), ("loyalty_points", "sync")]
@@ -173,8 +175,21 @@ def test_airflow_s_menu_leads_to_the_newest_uploads(airflow: Airflow, page: Page
     submitted = rows(frame).locator("time").all_inner_texts()
     assert submitted == sorted(submitted, reverse=True)
     expect(rows(frame).filter(has_text="100,000")).to_contain_text("33 India")
-    frame.locator("img.chart").evaluate("image => image.decode()")
-    assert frame.locator("img.chart").evaluate("image => image.naturalWidth") == 720
+    # The chart has become a part of the page, so that its bars have names.
+    bars = frame.locator(".chart").get_by_role("img", name=re.compile("uploads? \\("))
+    expect(bars.last).to_have_accessible_name(re.compile(r"^20\d\d-\d\d-\d\d: \d uploads? \(1 \w+"))
+    assert bars.count() >= 28
+    fills = {kind: bars.locator(f".bar-{kind}").first.evaluate("e => getComputedStyle(e).fill") for kind in GROUPS}
+    assert len(set(fills.values())) == 4
+
+
+def test_the_line_on_top_leads_to_those_that_it_counts(airflow: Airflow, page: Page) -> None:
+    page.goto(f"{airflow.url}/smartech-uploads/")
+    expect(page.locator(".lately")).to_have_text(re.compile(r"In the last 24 hours:\s+1 waiting\s+1 failed\s+0 unrec"))
+    for name, state in (("1 waiting", "in progress"), ("1 failed", "failed")):
+        page.get_by_role("link", name=name).click()
+        expect(page.locator("tbody .state")).to_have_text([state])
+        expect(page.get_by_label("Submitted")).to_have_value("24")
 
 
 def test_it_is_cut_down_by_a_filter(frame: FrameLocator) -> None:
@@ -270,24 +285,32 @@ CONTRASTS = """() => {
   };
   const isText = node => node.nodeType === 3 && node.data.trim();
   return [...document.querySelectorAll("body *")].filter(e => [...e.childNodes].some(isText))
-    .filter(e => !["SCRIPT", "OPTION"].includes(e.tagName))
-    .map(e => [light(numbers(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a))
+    .filter(e => !["SCRIPT", "OPTION", "title"].includes(e.tagName))
+    .map(e => [getComputedStyle(e)[e.ownerSVGElement ? "fill" : "color"], e])
+    .map(([color, e]) => [light(numbers(color)), light(behind(e))].sort((a, b) => b - a))
     .map(([a, b]) => (a + .05) / (b + .05));
 }"""
 
 
 def test_every_text_can_be_read_in_the_theme_that_airflow_has(airflow: Airflow, page: Page, theme: str) -> None:
-    page.add_init_script(f"localStorage.theme = '{theme}'")
+    page.add_init_script(f"localStorage.theme = '{theme}'; localStorage.timezone = '\"Asia/Kolkata\"'")
     page.goto(f"{airflow.url}/plugin/smartech-uploads")
     frame = page.frame_locator("iframe")
     expect(rows(frame)).to_have_count(25)
     expect(frame.locator("html")).to_have_css(
         "background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 20, 24)"}[theme]
     )
+    expect(frame.locator(".chart svg")).to_be_visible()
     contrasts = frame.locator("html").evaluate(f"element => ({CONTRASTS})()")
     assert len(contrasts) > 100
     # WCAG's level AA.
     assert min(contrasts) > 4.5
+    # As the times of Airflow's own pages, whatever the zone of the browser is.
+    expect(frame.locator(".zone")).to_have_text("Asia/Kolkata")
+    time = rows(frame).locator("time").first
+    at = datetime.fromisoformat(str(time.get_attribute("datetime")))
+    expect(time).to_have_text(f"{at.astimezone(ZoneInfo('Asia/Kolkata')):%Y-%m-%d %H:%M:%S}")
+    expect(time).to_have_attribute("title", f"{at:%Y-%m-%d %H:%M:%S} UTC")
     picture(page, {"light": "uploads", "dark": "uploads-dark"}[theme])
 
 
@@ -439,12 +462,12 @@ def test_a_requestid_of_two_accounts_leads_to_both_with_what_became_of_their_row
     with AppServer(app) as server:
         found = httpx.get(f"{server.url}/requestid?requestid=r1").text
         one = httpx.get(f"{server.url}/{key}").text
-    retail, travel = [row for row in found.split("<tr>") if ".csv" in row]
+    retail, travel = [row for row in found.split("<tr ") if ".csv" in row]
     if "retail" not in retail:
         retail, travel = travel, retail
     for row, name in ((retail, "retail"), (travel, "travel")):
         assert f"India, {name}" in row
-        assert re.findall(r'<td class="number">([^<]*)', row)[:3] == ["1,200", "1,000", "200"]
+        assert re.findall(r'class="number" data-label="[A-Z][a-z]+">([^<]*)', row)[:3] == ["1,200", "1,000", "200"]
         assert "with rejected rows" in row
     assert "contradicted" not in retail
     for shown in (travel, one):
@@ -463,7 +486,7 @@ def test_the_list_explains_the_states_and_takes_several_and_all_that_need_a_look
 
         def listed(query: str) -> tuple[str, list[str]]:
             shown = httpx.get(f"{server.url}/?{query}").text
-            return shown, re.findall(r'<td class="file">(\w+)\.csv', shown)
+            return shown, re.findall(r'class="file" data-label="File">(\w+)\.csv', shown)
 
         shown, files = listed("")
         assert files == ["started", "hibernating", "failed", "completed"]
@@ -481,18 +504,61 @@ def test_the_list_explains_the_states_and_takes_several_and_all_that_need_a_look
         assert httpx.get(f"{server.url}/?{'&'.join(['state=failed'] * 21)}").status_code == 422
 
 
-def test_long_names_do_not_make_the_list_wider_than_a_small_screen(store: UploadStore, page: Page) -> None:
+def test_no_page_is_wider_than_the_screen_whatever_the_names_are(store: UploadStore, page: Page) -> None:
+    keep_odd_ones(store, datetime.now(UTC))
     of_task = task(1, dag_id="loyalty_programme_nightly", task_id="answer_unknown_word")
     rows = {"rows": 1_000_000, "of_rows": 100_000_000}
     kept = record(path="https://x.example.com/contacts-of-the-loyalty-programme.csv", **rows, task=of_task)
     store.create(kept)
     app = create_app(store)
     app.dependency_overrides[access.may_see] = lambda: lambda upload: True
-    page.set_viewport_size({"width": 1280, "height": 800})
     with AppServer(app) as server:
-        page.goto(f"{server.url}/")
-        expect(page.locator(".id")).to_contain_text(kept.key)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        for path in ("", *store.keys()):
+            page.goto(f"{server.url}/{path}")
+            expect(page.locator(".id").first).to_be_visible()
+            for width in (1280, 1160, 390):
+                page.set_viewport_size({"width": width, "height": 800})
+                assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+        page.goto(server.url)
+        # A phone shows each upload as a card, with the names of its fields.
+        expect(page.get_by_role("columnheader")).to_have_count(0)
+        assert page.locator("td.number").first.evaluate("e => getComputedStyle(e, '::before').content") == '"Rows"'
+        assert page.locator(".chart svg").get_attribute("width") == "360"
+
+
+def test_all_can_be_done_by_keyboard(store: UploadStore, page: Page) -> None:
+    of_task = task(1, dag_id="loyalty_programme_nightly", task_id="answer_unknown_word")
+    kept = record(path="https://x.example.com/contacts-of-the-loyalty-programme.csv", rows=1_000_000, task=of_task)
+    store.create(kept)
+    app = create_app(store)
+    app.dependency_overrides[access.may_see] = lambda: lambda upload: True
+    # So narrow that the table has to be scrolled.
+    page.set_viewport_size({"width": 1160, "height": 800})
+    focus = "(e => e.getAttribute('aria-label') || e.innerText.split('\\n')[0] || e.name)(document.activeElement)"
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+
+    def tabs(many: int) -> list[str]:
+        found = []
+        for _ in range(many):
+            page.keyboard.press("Tab")
+            assert page.evaluate(outline) == "solid"
+            found.append(page.evaluate(focus))
+        return found
+
+    with AppServer(app) as server:
+        page.goto(server.url)
+        expect(page.locator(".chart svg")).to_be_visible()
+        assert tabs(3) == ["Skip to the list", "1 waiting", "any"]
+        page.keyboard.type("waiting")
+        assert tabs(4)[1:] == ["listid", "dag_id", "text"]
+        page.keyboard.type("contacts")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/?state=waiting&hours=&listid=&dag_id=&text=contacts")
+        assert tabs(1) == ["Skip to the list"]
+        page.keyboard.press("Enter")
+        assert tabs(3) == ["Uploads", f"{of_task.dag_id}.{of_task.task_id}", kept.key]
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Upload without a requestid")).to_be_visible()
 
 
 def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_is_none(store: UploadStore) -> None:
@@ -503,7 +569,7 @@ def test_an_upload_is_shown_with_its_connection_and_with_no_requestid_if_there_i
     with AppServer(app) as server:
         listed, shown = (httpx.get(f"{server.url}/{path}").text for path in ("", key))
     assert '<div class="quiet">smartech_retail</div></td>' in listed
-    assert f'<td><span class="quiet">none</span> <a class="id quiet" href="{key}">{key}</a></td>' in listed
+    assert f'<span class="quiet">none</span> <a class="id quiet" href="{key}">{key}</a></td>' in listed
     assert "<h1>Upload without a requestid</h1>" in shown
     assert "It is being sent, or its task died before an answer came. The task&#39;s retry checks" in shown
     for text in ("smartech_retail", key):
