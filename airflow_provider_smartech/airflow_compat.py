@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 try:
     from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 except ModuleNotFoundError:
@@ -13,7 +16,29 @@ except ModuleNotFoundError:
         """An error that a retry cannot fix, if Airflow is not installed."""
 
 
-__all__ = ["UNOFFICIAL", "AirflowException", "AirflowFailException"]
+__all__ = ["UNOFFICIAL", "AirflowException", "AirflowFailException", "hostname", "stats"]
+
+
+def stats() -> Any:
+    """Return Airflow's ``Stats``, which sends metrics to where the section ``[metrics]`` says."""
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ModuleNotFoundError:
+        # Airflow 3.1.
+        from airflow.stats import Stats
+    else:
+        # Without it, Airflow 3.2 would send nothing from the API server: this import makes ``Stats`` read the section.
+        from airflow.sdk.serde import serialize  # noqa: F401
+    return Stats
+
+
+@cache
+def hostname() -> str:
+    """Return the name of this host as Airflow's own metrics have it; the first call may ask a name server."""
+    from airflow.utils.net import get_hostname
+
+    return str(get_hostname())  # type: ignore[no-untyped-call]
+
 
 UNOFFICIAL = {
     "airflow.api_fastapi.app": {"get_auth_manager"},
@@ -36,6 +61,10 @@ UNOFFICIAL = {
     "airflow.sdk.definitions.asset": {"AssetNameRef", "AssetUniqueKey", "AssetUriRef"},
     "airflow.sdk.exceptions": {"AirflowRuntimeError", "ErrorType"},
     "airflow.sdk.log": {"mask_secret"},
+    "airflow.sdk.observability.stats": {"Stats"},
+    "airflow.sdk.serde": {"serialize"},
+    "airflow.stats": {"Stats"},
+    "airflow.utils.net": {"get_hostname"},
 }
 """Names that are used but are not part of Airflow's public interface, by module.
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_smartech.links import UPLOADS_PAGE
+
+if TYPE_CHECKING:
+    from airflow_provider_smartech.uploads.statuses import Verdict
+    from airflow_provider_smartech.uploads.upload import PingBack
 
 Message = MutableMapping[str, Any]
 
@@ -20,10 +24,12 @@ class MountedApp:
     Every Airflow process imports its plugins, but only the API server needs FastAPI.
 
     :param module: the module whose ``create_app`` creates it.
+    :param more: returns what else is given to ``create_app``.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, more: Callable[[], dict[str, Any]] = dict) -> None:
         self.module = module
+        self.more = more
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
@@ -35,7 +41,23 @@ class MountedApp:
     def _app(self) -> Any:
         from airflow_provider_smartech.config.upload_store import configured_upload_store
 
-        return import_module(self.module).create_app(configured_upload_store())
+        return import_module(self.module).create_app(configured_upload_store(), **self.more())
+
+
+def _counting() -> dict[str, Any]:
+    """Return the judge of the receiver: it also counts what ping-backs say."""
+    from airflow_provider_smartech import metrics
+    from airflow_provider_smartech.config.settings import configured_judge
+
+    judge = configured_judge()
+
+    def count(pingback: PingBack) -> Verdict | None:
+        verdict = judge(pingback)
+        if verdict:
+            metrics.pingback_kept(verdict)
+        return verdict
+
+    return {"judge": count}
 
 
 class SmartechPlugin(AirflowPlugin):
@@ -45,7 +67,7 @@ class SmartechPlugin(AirflowPlugin):
     fastapi_apps = [  # noqa: RUF012
         {
             "name": "Smartech ping-backs",
-            "app": MountedApp("airflow_provider_smartech.receiver.app"),
+            "app": MountedApp("airflow_provider_smartech.receiver.app", _counting),
             "url_prefix": "/smartech",
         },
         {

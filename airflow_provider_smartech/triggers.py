@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_smartech import metrics
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import open_upload_store
 from airflow_provider_smartech.errors import SmartechError, UploadRecordUnreadable, UploadStoreError
@@ -116,6 +117,7 @@ class Poll:
     def __init__(self) -> None:
         self._settings = Settings.load()
         self._store = open_upload_store(self._settings.upload_store)
+        self._waits = 0
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._known: dict[str, Upload] = {}
         self._seen: dict[str, float] = {}
@@ -138,6 +140,7 @@ class Poll:
         :raises UploadRecordUnreadable: its files are damaged.
         """
         loop = asyncio.get_running_loop()
+        self._waits += 1
         news: dict[str, asyncio.Future[None]] = {key: loop.create_future() for key in keys}
         for key, one in news.items():
             self._waiting.setdefault(key, set()).add(one)
@@ -154,6 +157,7 @@ class Poll:
             self._leave(news)
 
     def _leave(self, news: dict[str, asyncio.Future[None]]) -> None:
+        self._waits -= 1
         for key, one in news.items():
             if not one.cancel() and not one.cancelled():
                 # Asyncio complains of errors that nobody has seen.
@@ -168,17 +172,25 @@ class Poll:
             self._rounds = None
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.poll_interval)
-            try:
-                arrivals = await _in_thread(self._store.arrivals)
-            except UploadStoreError as error:
-                log.warning("%s Still waiting.", error)
-                continue
-            self._due |= {key for name, key in arrivals.items() if name not in self._seen} | self._next_in_turn()
-            self._seen = {name: self._seen.get(name, time.monotonic()) for name in arrivals}
-            self._look_at_due()
-            await self._sweep()
+        await _in_thread(metrics.prepare)
+        try:
+            while True:
+                metrics.waits_under_way(self._waits)
+                await asyncio.sleep(self._settings.poll_interval)
+                await self._round()
+        finally:
+            metrics.waits_under_way(0)
+
+    async def _round(self) -> None:
+        try:
+            arrivals = await _in_thread(self._store.arrivals)
+        except UploadStoreError as error:
+            log.warning("%s Still waiting.", error)
+            return
+        self._due |= {key for name, key in arrivals.items() if name not in self._seen} | self._next_in_turn()
+        self._seen = {name: self._seen.get(name, time.monotonic()) for name in arrivals}
+        self._look_at_due()
+        await self._sweep()
 
     async def _sweep(self) -> None:
         """Remove news that all triggerers have seen; if this is not allowed, only the listing grows."""

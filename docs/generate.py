@@ -160,7 +160,8 @@ def of_commands() -> str:
 def of_command(command: ActionCommand) -> str:
     """Return the part about one command."""
     rows = [(", ".join(map(code, argument.flags)), prose(argument.kwargs["help"] or "")) for argument in command.args]
-    parts = [f"## {command.name}", fill(command.description or f"{command.help}.", width=120), table(["argument", "what it does"], rows)]
+    about = fill(command.description or f"{command.help}.", width=120)
+    parts = [f"## {command.name}", about, table(["argument", "what it does"], rows)]
     if command.epilog:
         parts.append(f"```text\n{command.epilog}\n```")
     return "\n\n".join(parts)

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -21,6 +22,7 @@ from tests.conftest import API_KEY
 from tests.support.contacts import write_contacts
 from tests.support.file_server import FileServer
 from tests.support.standalone_airflow import Airflow
+from tests.support.statsd import StatsdServer
 
 pytestmark = pytest.mark.airflow
 
@@ -33,10 +35,11 @@ QUERY = f"X-Amz-Credential=AKIA-{'c' * 20}&X-Amz-Signature={quote(SIGNATURE, saf
 class World:
     """The running parts, and what the tests do with them."""
 
-    def __init__(self, airflow: Airflow, sandbox: SandboxServer, files: str) -> None:
+    def __init__(self, airflow: Airflow, sandbox: SandboxServer, files: str, statsd: StatsdServer) -> None:
         self.airflow = airflow
         self.sandbox = sandbox
         self.files = files
+        self.statsd = statsd
         self.callbacks: list[str] = []
 
     def ran(self, dag_id: str, state: str, **conf: Any) -> str:
@@ -58,7 +61,11 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("airflow")
     write_contacts(folder / "contacts.csv", 500)
-    with FileServer(folder) as files, SandboxServer(api_key=API_KEY, late_seconds=300) as sandbox:
+    with (
+        FileServer(folder) as files,
+        SandboxServer(api_key=API_KEY, late_seconds=300) as sandbox,
+        StatsdServer() as statsd,
+    ):
         callbacks: list[str] = []
         accept = sandbox.accept
 
@@ -75,11 +82,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             # The loudest setting: what is not written now never is.
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             "MANY": str(MANY),
+            **statsd.settings,
         }
         airflow = Airflow(folder / "home", DAGS, settings)
         try:
             airflow.start(("two_steps", "late", "retries", "many", "updates", "on_update", "doctor"))
-            world = World(airflow, sandbox, files.url)
+            world = World(airflow, sandbox, files.url, statsd)
             world.callbacks = callbacks
             yield world
         finally:
@@ -115,13 +123,20 @@ def test_the_doctor_finds_on_a_worker_that_its_pingback_and_smartechs_arrive(wor
     assert "completed: 500 rows accepted, 0 rejected" in log
 
 
-def test_a_deferred_sensor_gives_its_worker_slot_back(world: World) -> None:
+def test_a_deferred_sensor_gives_its_worker_slot_back_and_metrics_tell_of_it(world: World) -> None:
     world.sandbox.hold()
     run_id = world.airflow.trigger("two_steps", {"faults": "pingback_late"})
     world.airflow.wait(lambda: world.states("two_steps", run_id)["wait"] == "deferred", "the sensor is deferred")
     assert world.sandbox.state.uploads()[0]["state"] == "completed"
+    waits = partial(world.statsd.values, "smartech.waits.under_way")
+    world.airflow.wait(lambda: waits()[-1:] == [1], "the triggerer has told a StatsD server of the wait")
+    world.statsd.lines.clear()
     world.sandbox.release()
     assert world.airflow.finish("two_steps", run_id) == "success"
+    # From the API server, and from a task.
+    assert world.statsd.values("smartech.pingbacks.completed") == [1]
+    assert world.statsd.values("smartech.uploads.completed") == [1]
+    world.airflow.wait(lambda: waits()[-1:] == [0], "the triggerer has told that there is none")
 
 
 @pytest.mark.parametrize(

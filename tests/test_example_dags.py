@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,9 @@ def test_the_example_dags_can_be_imported() -> None:
     assert output(dag) == "smartech_warehouse_sync False smartech_warehouse_sync.sql"
     task = "from example_dags.smartech_warehouse_sync import sync; print(sync.only_changes, sync.full, sync.full_every)"
     assert output(task) == "True {{ dag_run.conf.get('full', false) }} 7 days, 0:00:00"
-    dag = "from example_dags.smartech_doctor import dag; print(dag.dag_id, dag.task_ids)"
-    assert output(dag) == "smartech_doctor ['doctor']"
+    doctor = "from example_dags.smartech_doctor import dag; from example_dags.smartech_alerts import upload; "
+    said = output(doctor + "print(dag.dag_id, dag.task_ids, upload.dag.deadline, upload.on_failure_callback)")
+    assert re.fullmatch(r"smartech_doctor \['doctor'\] \[<.*DeadlineAlert .*>\] \[<.*SmtpNotifier .*>\]", said)
 
 
 UNLOADING = {
@@ -54,6 +56,7 @@ print(json.dumps(found))
 def test_the_deployments_do_not_read_the_dags_of_services_that_they_do_not_have() -> None:
     found = list_py_file_paths(EXAMPLES)
     assert {Path(path).name for path in found} == {
+        "smartech_alerts.py",
         "smartech_doctor.py",
         "smartech_hosted_csv.py",
         "smartech_warehouse_sync.py",

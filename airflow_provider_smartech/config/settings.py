@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -10,7 +12,10 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_smartech.config.options import OPTIONS
 from airflow_provider_smartech.errors import SmartechConfigurationError
-from airflow_provider_smartech.uploads.statuses import Statuses
+from airflow_provider_smartech.uploads.statuses import Statuses, Verdict
+from airflow_provider_smartech.uploads.upload import PingBack
+
+log = logging.getLogger(__name__)
 
 SECTION = "smartech"
 
@@ -42,14 +47,7 @@ class Settings:
             upload_store=upload_store_url(),
             callback_base_url=_callback_base_url(),
             poll_interval=_positive("poll_interval"),
-            statuses=Statuses.of(
-                _words("status_fields"),
-                _some_words("completed_words"),
-                _words("failed_words"),
-                _words("progress_words"),
-                _yes("echo_completes"),
-                _whole("pingbacks_expected"),
-            ),
+            statuses=_statuses(),
             asset_events=_yes("asset_events"),
         )
 
@@ -57,6 +55,31 @@ class Settings:
 def upload_store_url() -> str:
     """Return only ``[smartech] upload_store``: with another option wrong, the receiver must not lose a ping-back."""
     return _text("upload_store") or f"file://{AIRFLOW_HOME}/smartech"
+
+
+def configured_judge() -> Callable[[PingBack], Verdict | None]:
+    """Return a function that returns what a ping-back says with the words as they are configured now.
+
+    It does not know the upload's requestid, and so does not compare it. If the options with the words are wrong, it
+    returns None for every ping-back, and this is logged: the receiver keeps ping-backs all the same.
+    """
+    try:
+        statuses = _statuses()
+    except SmartechConfigurationError as error:
+        log.warning("What ping-backs say is not counted. %s", error)
+        return lambda pingback: None
+    return lambda pingback: statuses.verdict(pingback.payload, pingback.query)
+
+
+def _statuses() -> Statuses:
+    return Statuses.of(
+        _words("status_fields"),
+        _some_words("completed_words"),
+        _words("failed_words"),
+        _words("progress_words"),
+        _yes("echo_completes"),
+        _whole("pingbacks_expected"),
+    )
 
 
 def _text(option: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import logging.config
 from collections.abc import Sequence
 
 import uvicorn
 
 from airflow_provider_smartech.errors import SmartechConfigurationError, UploadStoreError
 from airflow_provider_smartech.receiver.app import create_app
-from airflow_provider_smartech.receiver.environment import receiver_store
+from airflow_provider_smartech.receiver.environment import receiver_judge, receiver_store
+from airflow_provider_smartech.receiver.json_lines import LOGGING
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,20 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (SmartechConfigurationError, UploadStoreError) as error:
         # Printed, with the exit code 1.
         raise SystemExit(str(error)) from None
-    _log_to_stderr()
+    logging.config.dictConfig(LOGGING)
     print(f"Smartech ping-backs: http://{options.host}:{options.port}/, stored in {store.shown_url}", flush=True)  # noqa: T201
     # No access log: it would show the upload ids.
-    uvicorn.run(create_app(store), host=options.host, port=options.port, access_log=False)
-
-
-def _log_to_stderr() -> None:
-    """Show this provider's messages, such as those of ping-backs that are kept, but not those of other libraries."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("airflow_provider_smartech")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    app = create_app(store, receiver_judge())
+    uvicorn.run(app, host=options.host, port=options.port, access_log=False, log_config=LOGGING)
 
 
 if __name__ == "__main__":

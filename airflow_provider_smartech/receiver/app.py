@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from airflow_provider_smartech.errors import UploadStoreError
 from airflow_provider_smartech.json_values import object_of, storable
 from airflow_provider_smartech.redaction import scrub_json
 from airflow_provider_smartech.uploads.payloads import read_payload, read_query
+from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PROBE, PingBack, key_of, secrets_of
 
@@ -43,13 +44,18 @@ KNOWN_SECONDS = 600.0
 MOST_KNOWN = 10_000
 
 
-def create_app(store: UploadStore) -> FastAPI:
+def create_app(store: UploadStore, judge: Callable[[PingBack], Verdict | None] = lambda _: None) -> FastAPI:
     """Return the app that stores ping-backs in this store.
 
     ``POST /pingback/<upload id>`` accepts JSON, a form or any text of up to 64 KiB, and a query. It answers 200 only
     after the ping-back is stored; 404 for an unknown or malformed id; 413 for a body that is too large; 503 with
     ``Retry-After`` when the store cannot be reached or too many requests wait for it. ``GET /health`` answers a JSON
     object whose ``service`` is ``airflow-provider-smartech``, with 503 when the store cannot be reached.
+
+    Its log has lines with fields for those who count them, such as ``event``, but neither ids nor contents.
+
+    :param judge: called with each ping-back of an upload that was stored; returns what it says, for the log, or None if
+        that is not known here.
     """
     # Anyone can send calls that read the store: these must not use up the threads of Airflow's own pages.
     threads, health_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1)
@@ -59,7 +65,7 @@ def create_app(store: UploadStore) -> FastAPI:
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> JSONResponse:
-        log.warning("A ping-back was not stored. %s", error)
+        log.warning("A ping-back was not stored. %s", error, extra={"event": "pingback_not_stored"})
         return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER_SECONDS})
 
     def keep(key: str, call: _Call) -> bool:
@@ -67,7 +73,12 @@ def create_app(store: UploadStore) -> FastAPI:
         if not known.has(key):
             return False
         said = scrub_json([call.payload(), read_query(call.query)], secrets_of(call.upload_id))
-        store.add_pingback(key, PingBack(payload=said[0], query=said[1]))
+        pingback = PingBack(payload=said[0], query=said[1])
+        store.add_pingback(key, pingback)
+        if key.startswith(PROBE):
+            log.info("A ping-back of the doctor was kept.", extra={"event": "probe_kept"})
+        else:
+            _log_kept(len(call.body), judge(pingback))
         return True
 
     @app.post("/pingback/{upload_id}")
@@ -79,7 +90,6 @@ def create_app(store: UploadStore) -> FastAPI:
         call = _Call(upload_id, request.url.query, request.headers.get("Content-Type", ""), body)
         if not await to_thread.run_sync(keep, key, call, limiter=threads):
             raise HTTPException(404)
-        log.info("A ping-back was kept.")
         return {"status": "stored"}
 
     @app.get("/health")
@@ -138,10 +148,18 @@ class _Refusals:
         return await http_exception_handler(request, error)
 
     def _log(self) -> None:
-        numbers = ", ".join(f"{number:,} with HTTP {status}" for status, number in sorted(self._numbers.items()))
-        log.info("Refused calls: %s.", numbers)
+        for status, number in sorted(self._numbers.items()):
+            counted = {"event": "calls_refused", "status": status, "calls": number}
+            log.info("Refused calls: %s with HTTP %s.", f"{number:,}", status, extra=counted)
         self._numbers.clear()
         self._next = asyncio.get_running_loop().time() + LOG_INTERVAL_SECONDS
+
+
+def _log_kept(size: int, verdict: Verdict | None) -> None:
+    fields: dict[str, Any] = {"event": "pingback_kept", "bytes": size}
+    if verdict:
+        fields["verdict"] = verdict.slug
+    log.info("A ping-back was kept.", extra=fields)
 
 
 # Async, because FastAPI would run a plain function in another thread.

@@ -1,14 +1,17 @@
-"""The receiver's upload store where Airflow may not be installed: its URL is in an environment variable."""
+"""What the receiver knows of the deployment where Airflow may not be installed: its store, and what words mean."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 from airflow_provider_smartech.errors import SmartechConfigurationError
 from airflow_provider_smartech.uploads import local_folder, s3_folder
+from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
+from airflow_provider_smartech.uploads.upload import PingBack
 
 VARIABLE = "AIRFLOW__SMARTECH__UPLOAD_STORE"
 
@@ -26,6 +29,16 @@ def receiver_store() -> UploadStore:
     # As in Airflow's own servers, so that the store's connection is found in Airflow's database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     return configured_upload_store()
+
+
+def receiver_judge() -> Callable[[PingBack], Verdict | None]:
+    """Return a function that returns what a ping-back says; where Airflow is not installed, this is not known."""
+    if not _has_airflow():
+        return lambda pingback: None
+    # Imported here: it needs Airflow.
+    from airflow_provider_smartech.config.settings import configured_judge
+
+    return configured_judge()
 
 
 def _has_airflow() -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from airflow_provider_smartech import metrics
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.errors import (
     SmartechConfigurationError,
@@ -115,6 +116,7 @@ class Sender:
             reraise=True,
         )
         keep(self.store.answered)(record.key, answer)
+        metrics.upload_sent(record)
         return answer
 
     def _with_callback(self, parameters: BulkUploadParameters, upload_id: str) -> tuple[bool, BulkUploadParameters]:

@@ -342,8 +342,14 @@ def test_it_runs_alone_with_the_configured_store(store: UploadStore, upload_id: 
         output, _ = process.communicate(timeout=20)
     assert kept(store, upload_id) == [{"status": "failed"}]
     assert upload_id.encode() not in output
-    assert output.count(b" INFO A ping-back was kept.") == 1
-    assert b" INFO Refused calls: 1 with HTTP 404." in output
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith(b"{")]
+    [kept_one, refused] = [line for line in lines if "event" in line]
+    assert (kept_one["event"], kept_one["verdict"], kept_one["bytes"]) == (
+        "pingback_kept",
+        "failed",
+        len('{"status":"failed"}'),
+    )
+    assert (refused["event"], refused["status"], refused["calls"]) == ("calls_refused", 404, 1)
 
 
 def test_alone_it_does_not_start_without_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,11 +376,12 @@ def test_kept_pingbacks_are_logged_and_refused_calls_are_counted(
     for _ in range(5):
         httpx.post(f"{receiver.url}/pingback/{new_upload_id()}", json={})
     httpx.get(url)
-    eventually(lambda: len(logged()) == 3)
+    eventually(lambda: len(logged()) == 4)
     assert logged() == [
         "A ping-back was kept.",
         "Refused calls: 1 with HTTP 404.",
-        "Refused calls: 5 with HTTP 404, 1 with HTTP 405.",
+        "Refused calls: 5 with HTTP 404.",
+        "Refused calls: 1 with HTTP 405.",
     ]
 
 

@@ -48,7 +48,8 @@ def test_pingbacks_reach_the_store_of_the_tasks_in_little_memory(tmp_path: Path,
         assert running.process.memory_info().rss < MOST_MEMORY
         assert running.errors == []
     assert len(store.read(str(key_of(upload_id))).pingbacks) == 50
-    assert running.log.read_text("utf-8").count('"A ping-back was kept."') == 50
+    log = running.log.read_text("utf-8")
+    assert log.count('"A ping-back was kept."') == log.count('"pingback_kept"') == 50
 
 
 def test_it_starts_while_the_store_is_away_and_takes_pingbacks_when_it_is_back(
@@ -119,7 +120,7 @@ def test_refused_calls_are_counted_also_while_it_stands_still_and_a_later_call_l
     assert len(logged()) == 1, "nothing runs between two calls"
     for _ in range(2):
         module.handler(event_of("GET", "/health", {}, b""), None)
-    assert logged()[1:] == ["Refused calls: 2 with HTTP 404, 1 with HTTP 413."]
+    assert logged()[1:] == ["Refused calls: 2 with HTTP 404.", "Refused calls: 1 with HTTP 413."]
 
 
 def test_a_mistake_of_ours_is_a_500_and_logged_without_its_text(

@@ -13,6 +13,7 @@ from typing import Self
 import uvicorn
 from fastapi import FastAPI
 
+from airflow_provider_smartech.plugin import MountedApp
 from airflow_provider_smartech.receiver.app import create_app
 from airflow_provider_smartech.uploads.store import UploadStore
 
@@ -20,7 +21,7 @@ from airflow_provider_smartech.uploads.store import UploadStore
 class AppServer:
     """A web app on a free port."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI | MountedApp) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
