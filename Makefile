@@ -14,6 +14,8 @@ VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(LOWEST),-lowest)$(if $(DIST),-di
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RECEIVER := .venv-receiver$(if $(DIST),-dist)
+LINT := .venv-lint
+ACTIONLINT ?= $(LINT)/bin/actionlint
 SPARK := .venv-spark
 # What the Lambda function runs on; deploy/aws/template.yaml has the same defaults.
 LAMBDA ?= 3.13-x86_64
@@ -23,14 +25,14 @@ TESTED_ZIP = $(LAMBDA_ZIP)-$(shell $(PYTHON) -c 'import platform, sys; print(sys
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
 PYTEST := $(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/cluster --ignore=tests/docker $(ARGS)
-SOURCES := $(shell find airflow_provider_smartech bench cluster containers demo deploy docs example_dags tests -type f -not -name '*.pyc') \
+SOURCES := $(shell find airflow_provider_smartech bench cluster containers demo deploy docs example_dags tests .github -type f -not -name '*.pyc') \
     pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
 UNPACKED := build/sdist
 
-.PHONY: demo test test-pip check build cluster test-cluster test-docker soak simulate bench screenshots reference docs lambda chromium redis docker-compose docker java format clean
+.PHONY: demo test coverage test-pip check lint audit build cluster test-cluster test-docker soak simulate bench screenshots reference docs lambda chromium redis docker-compose docker java format clean
 
 demo: $(INSTALLED) ## run the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -54,6 +56,31 @@ check: $(INSTALLED) ## check with the linters, the import layers and the types
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+lint: $(LINT)/.installed ## check the workflows, the templates and the other files that describe the project
+	PATH=$(CURDIR)/$(LINT)/bin:$$PATH $(ACTIONLINT)
+	$(LINT)/bin/zizmor --offline --quiet --persona=pedantic .
+	$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(LINT)/bin/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(LINT)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml \
+	    .github/ISSUE_TEMPLATE/feature.yml
+	$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(LINT)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
+	$(LINT)/bin/pre-commit validate-config
+	VALIDATE_PYPROJECT_NO_NETWORK=1 $(LINT)/bin/validate-pyproject pyproject.toml
+	$(LINT)/bin/shellcheck --shell=bash --severity=warning .ci/run .ci/newest-python containers/base/*.sh
+
+# It asks the package index about each package, and cannot do so offline: so it runs weekly, and not with the checks.
+audit: $(LINT)/.installed ## look for known vulnerabilities in what people install; needs the internet
+	mkdir -p build
+	$(LINT)/bin/uv pip compile --quiet --no-header --all-extras pyproject.toml --output-file build/package.txt
+	$(LINT)/bin/uv pip compile --quiet --no-header deploy/receiver/requirements.txt --output-file build/receiver.txt
+	$(LINT)/bin/pip-audit --strict --no-deps --disable-pip --requirement build/package.txt --requirement build/receiver.txt
+
+coverage: ARGS += --cov --cov-report=
+coverage: test ## run all tests, and show which lines and branches of the package none of them runs
+	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 build: dist/.built ## make the wheel and the source distribution, in dist/
 
@@ -129,6 +156,13 @@ $(RECEIVER)/.installed: deploy/receiver/requirements.txt $(if $(DIST),dist/.buil
 	$(RECEIVER)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/receiver/requirements.txt
 	$(RECEIVER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
 	    $(if $(DIST),dist/*.whl,--editable .)
+	@touch $@
+
+# The linters of files that describe the project, apart from what Airflow needs.
+$(LINT)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LINT)
+	$(LINT)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LINT)/bin/uv pip install --quiet --python $(LINT)/bin/python --group lint
 	@touch $@
 
 # Spark, which would change what Airflow has installed.
