@@ -12,6 +12,8 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+# On Python 3.14, Airflow's commands print a warning about their own code to stdout.
+os.environ["PYTHONWARNINGS"] = "ignore:FileType is deprecated:PendingDeprecationWarning"
 
 import json  # noqa: E402
 import uuid  # noqa: E402

@@ -37,9 +37,7 @@ def test_the_provider_info_fits_this_airflow_s_schema() -> None:
 
 def test_airflow_finds_the_hook_and_the_settings() -> None:
     def asked(*command: str) -> str:
-        # On Python 3.14, Airflow's commands print a warning about their own code to stdout.
-        words = [sys.executable, "-W", "ignore", "-m", "airflow", *command]
-        answer = subprocess.run(words, capture_output=True, text=True, check=True)
+        answer = subprocess.run([sys.executable, "-m", "airflow", *command], capture_output=True, text=True, check=True)
         return answer.stdout
 
     (hook,) = (row for row in json.loads(asked("providers", "hooks", "-o", "json")) if "smartech" in str(row))

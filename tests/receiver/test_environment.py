@@ -17,7 +17,11 @@ from tests.support.records import record
 # These run outside of Airflow, with packages of their own.
 pytestmark = pytest.mark.once
 
-MOST_MEMORY = 80e6
+
+def most_memory() -> float:
+    """In bytes; Python 3.14 itself takes more than those before it."""
+    python = subprocess.run([RECEIVER_PYTHON, "--version"], capture_output=True, text=True, check=True).stdout
+    return 95e6 if "3.14" in python else 80e6
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def test_without_airflow_pingbacks_reach_the_store_of_the_tasks_in_little_memory
         for number in range(50):
             assert httpx.post(f"{url}/pingback/{upload_id}", json={"row": number}).is_success
         assert httpx.post(f"{url}/pingback/{new_upload_id()}", json={}).status_code == 404
-        assert process.memory_info().rss < MOST_MEMORY
+        assert process.memory_info().rss < most_memory()
     assert len(store.read(str(key_of(upload_id))).pingbacks) == 50
     log = (tmp_path / "log").read_text("utf-8")
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
