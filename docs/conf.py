@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_smartech import __version__
 
 ROOT = Path(__file__).parents[1]
-REPOSITORY = "https://github.com/airflow-provider-smartech/airflow-provider-smartech"
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Source"]
 
 project = "airflow-provider-smartech"
 author = "the authors of airflow-provider-smartech"
@@ -17,10 +18,9 @@ project_copyright = author
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinxcontrib.mermaid"]
-exclude_patterns = ["_build"]
-nitpicky = False
+# What is for maintainers is not part of the site.
+exclude_patterns = ["publishing.md"]
 
-myst_enable_extensions = ["colon_fence"]
 myst_fence_as_directive = ["mermaid"]
 # So that a link to a heading is checked.
 myst_heading_anchors = 3

@@ -17,7 +17,7 @@ import airflow_provider_smartech
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-WITH_ADDRESSES = ["SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md"]
+WITH_ADDRESSES = ["pyproject.toml", "SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "docs/publishing.md"]
 WITH_ADDRESSES += [f".github/ISSUE_TEMPLATE/{name}.yml" for name in ("bug", "config")]
 
 
