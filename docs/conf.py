@@ -52,6 +52,6 @@ def link_to_repository(app: Any, page: str, source: list[str]) -> None:
     def absolute(found: re.Match[str]) -> str:
         target = (folder / found[1]).resolve()
         inside = target.is_relative_to(ROOT / "docs") or not target.is_relative_to(ROOT)
-        return found[0] if inside else f"]({REPOSITORY}/blob/main/{target.relative_to(ROOT)}{found[2]})"
+        return found[0] if inside else f"]({REPOSITORY}/blob/main/{target.relative_to(ROOT)}{found[2] or ''})"
 
     source[0] = re.sub(r"\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)", absolute, source[0])

@@ -31,7 +31,7 @@ from airflow_provider_smartech.uploads.overview import ADVICE, MEANINGS, NEED_AT
 from airflow_provider_smartech.uploads.s3_folder import S3Folder
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import Answer, PingBack
-from docs import generate
+from docs import conf, generate
 from tests.support.policed_s3 import PolicedS3
 from tests.support.records import record
 from tests.support.records import task as task_try
@@ -326,3 +326,12 @@ def test_every_page_is_in_the_site_s_contents() -> None:
     ]
     pages = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.glob("*/*.md")}
     assert pages == {line for line in listed if "/" in line}
+
+
+def test_links_that_leave_the_site_lead_to_the_repository_and_others_stay() -> None:
+    page = ["[a](../../example_dags) [b](../../CONTRIBUTING.md#releases) [c](../how-to/watch.md#x) [d](retries.md)"]
+    conf.link_to_repository(None, "explanation/completion", page)
+    main = f"{conf.REPOSITORY}/blob/main"
+    assert page == [
+        f"[a]({main}/example_dags) [b]({main}/CONTRIBUTING.md#releases) [c](../how-to/watch.md#x) [d](retries.md)"
+    ]
