@@ -10,10 +10,11 @@ PYTHON ?= python3
 CHROMIUM ?= chromium
 UPLOADS ?= 300
 HISTORIES ?= 10000
-VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(LOWEST),-lowest)$(if $(DIST),-dist)
+OF_PYTHON := $(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))$(if $(LOWEST),-lowest)$(if $(DIST),-dist)$(OF_PYTHON)
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
-RECEIVER := .venv-receiver$(if $(DIST),-dist)
+RECEIVER := .venv-receiver$(if $(DIST),-dist)$(OF_PYTHON)
 LINT := .venv-lint
 ACTIONLINT ?= $(LINT)/bin/actionlint
 SPARK := .venv-spark
@@ -24,9 +25,10 @@ LAMBDA_ZIP := dist/smartech-receiver-lambda
 TESTED_ZIP = $(LAMBDA_ZIP)-$(shell $(PYTHON) -c 'import platform, sys; print(sys.version[:4] + "-" + platform.machine())').zip
 # Airflow 3.2 does not start with newer versions of these packages, which Airflow's own constraints exclude.
 AIRFLOW_PACKAGE := apache-airflow$(if $(AIRFLOW),==$(AIRFLOW)) $(if $(filter 3.2.%,$(AIRFLOW)),'fastapi<0.137' 'cadwyn<8')
-PYTEST := $(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/cluster --ignore=tests/docker $(ARGS)
+PYTEST = $(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/cluster --ignore=tests/docker $(ARGS)
 SOURCES := $(shell find airflow_provider_smartech bench cluster containers demo deploy docs example_dags tests .github -type f -not -name '*.pyc') \
-    pyproject.toml README.md docker-compose.yaml Dockerfile .env.example
+    $(wildcard *.md) .ci/run .dockerignore .env.example .pre-commit-config.yaml docker-compose.yaml Dockerfile LICENSE \
+    Makefile pyproject.toml
 APT_GET := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 APT_INSTALL := $(APT_GET) install --quiet=2 --yes --no-install-recommends
 # The source distribution without the package: tests that run there can only import the installed package.
@@ -78,9 +80,9 @@ audit: $(LINT)/.installed ## look for known vulnerabilities in what people insta
 	$(LINT)/bin/uv pip compile --quiet --no-header deploy/receiver/requirements.txt --output-file build/receiver.txt
 	$(LINT)/bin/pip-audit --strict --no-deps --disable-pip --requirement build/package.txt --requirement build/receiver.txt
 
-coverage: ARGS += --cov --cov-report=
+coverage: override ARGS += --cov --cov-report=
 coverage: test ## run all tests, and show which lines and branches of the package none of them runs
-	$(BIN)/python -m coverage report --show-missing --skip-covered
+	$(if $(DIST),cd $(UNPACKED) &&) $(BIN)/python -m coverage report --show-missing --skip-covered
 
 build: dist/.built ## make the wheel and the source distribution, in dist/
 
@@ -116,7 +118,6 @@ reference: $(INSTALLED) ## make the pages in docs/reference that follow from the
 	$(BIN)/python -m docs.generate
 
 docs: $(INSTALLED) ## make the documentation site, in build/site; every warning is an error
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group docs
 	AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx -W --keep-going -q -E -b html docs build/site
 
 lambda: $(LAMBDA_ZIP)-$(LAMBDA).zip ## make the zip of the receiver as a Lambda function, in dist/; LAMBDA=3.13-arm64
@@ -204,5 +205,5 @@ docker:
 	    { $(APT_GET) update --quiet=2 && $(APT_INSTALL) docker.io debootstrap iptables iproute2 util-linux; }
 
 clean: ## remove what make created
-	rm -rf .venv* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv* .coverage* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/airflow-provider-smartech"

@@ -1,7 +1,7 @@
 """Metrics, through Airflow's own ``Stats``: to StatsD, Datadog or OpenTelemetry, as ``[metrics]`` of Airflow says.
 
-One function for each thing that happens. None of them raises, and after ``prepare`` none of them blocks. No name or tag
-holds a requestid, a key, a URL or the id of a DAG run.
+One function for each thing that happens. None of them raises, but each may wait for a name server: call none of them in
+an event loop. No name or tag holds a requestid, a key, a URL or the id of a DAG run.
 """
 
 from __future__ import annotations
@@ -54,14 +54,6 @@ def _quietly() -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - a mistake in [metrics] must fail no task, and lose no ping-back
         log.warning("A metric is not sent: %s: %s", type(error).__name__, error)
-
-
-@_quietly()
-def prepare() -> None:
-    """Look up where metrics go, and this host's name: the first metric of a process would have to wait for that."""
-    # Without a name, a timer sends nothing.
-    stats().timer()
-    hostname()
 
 
 @_quietly()

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_smartech.links import UPLOADS_PAGE
-
-if TYPE_CHECKING:
-    from airflow_provider_smartech.uploads.statuses import Verdict
-    from airflow_provider_smartech.uploads.upload import PingBack
 
 Message = MutableMapping[str, Any]
 
@@ -45,19 +41,11 @@ class MountedApp:
 
 
 def _counting() -> dict[str, Any]:
-    """Return the judge of the receiver: it also counts what ping-backs say."""
-    from airflow_provider_smartech import metrics
+    """Return how the receiver knows and counts what ping-backs say."""
     from airflow_provider_smartech.config.settings import configured_judge
+    from airflow_provider_smartech.metrics import pingback_kept
 
-    judge = configured_judge()
-
-    def count(pingback: PingBack) -> Verdict | None:
-        verdict = judge(pingback)
-        if verdict:
-            metrics.pingback_kept(verdict)
-        return verdict
-
-    return {"judge": count}
+    return {"judge": configured_judge(), "count": pingback_kept}
 
 
 class SmartechPlugin(AirflowPlugin):

@@ -172,14 +172,15 @@ class Poll:
             self._rounds = None
 
     async def _run(self) -> None:
-        await _in_thread(metrics.prepare)
         try:
             while True:
-                metrics.waits_under_way(self._waits)
+                # In a thread: the client may look up a host's name.
+                await _in_thread(metrics.waits_under_way, self._waits)
                 await asyncio.sleep(self._settings.poll_interval)
                 await self._round()
         finally:
-            metrics.waits_under_way(0)
+            # Nobody waits for it: the round may have been cancelled.
+            asyncio.get_running_loop().run_in_executor(None, metrics.waits_under_way, 0)
 
     async def _round(self) -> None:
         try:

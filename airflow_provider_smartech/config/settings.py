@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from configparser import InterpolationError
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -83,7 +84,11 @@ def _statuses() -> Statuses:
 
 
 def _text(option: str) -> str:
-    return str(conf.get(SECTION, option, fallback=OPTIONS[option]["default"]) or "").strip()
+    try:
+        return str(conf.get(SECTION, option, fallback=OPTIONS[option]["default"]) or "").strip()
+    except InterpolationError:
+        # Its text may quote the value.
+        raise SmartechConfigurationError(f"[smartech] {option} cannot be read: write a % as %%.") from None
 
 
 def _words(option: str) -> list[str]:

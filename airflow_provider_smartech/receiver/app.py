@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -15,6 +16,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
+from starlette.background import BackgroundTask
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -27,7 +29,7 @@ from airflow_provider_smartech.redaction import scrub_json
 from airflow_provider_smartech.uploads.payloads import read_payload, read_query
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PROBE, PingBack, key_of, secrets_of
+from airflow_provider_smartech.uploads.upload import KEY, PROBE, PingBack, key_of, secrets_of
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,11 @@ KNOWN_SECONDS = 600.0
 MOST_KNOWN = 10_000
 
 
-def create_app(store: UploadStore, judge: Callable[[PingBack], Verdict | None] = lambda _: None) -> FastAPI:
+def create_app(
+    store: UploadStore,
+    judge: Callable[[PingBack], Verdict | None] = lambda _: None,
+    count: Callable[[Verdict], None] = lambda _: None,
+) -> FastAPI:
     """Return the app that stores ping-backs in this store.
 
     ``POST /pingback/<upload id>`` accepts JSON, a form or any text of up to 64 KiB, and a query. It answers 200 only
@@ -56,41 +62,47 @@ def create_app(store: UploadStore, judge: Callable[[PingBack], Verdict | None] =
 
     :param judge: called with each ping-back of an upload that was stored; returns what it says, for the log, or None if
         that is not known here.
+    :param count: called with what it says, after the answer: it may take its time.
     """
     # Anyone can send calls that read the store: these must not use up the threads of Airflow's own pages.
-    threads, health_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1)
+    threads, health_threads, count_threads = CapacityLimiter(STORE_THREADS), CapacityLimiter(1), CapacityLimiter(1)
     known = _KnownUploads(store)
     app = FastAPI(title="Smartech ping-backs", docs_url=None, redoc_url=None, openapi_url=None)
     app.exception_handler(AnyHTTPException)(_Refusals().answer)
 
     @app.exception_handler(UploadStoreError)
     def unavailable(request: Request, error: UploadStoreError) -> JSONResponse:
-        log.warning("A ping-back was not stored. %s", error, extra={"event": "pingback_not_stored"})
+        said = re.sub(KEY.pattern, "…", str(error))
+        log.warning("The upload store failed while a call was answered. %s", said, extra={"event": "store_failed"})
         return JSONResponse({"detail": "try again later"}, 503, {"Retry-After": RETRY_AFTER_SECONDS})
 
-    def keep(key: str, call: _Call) -> bool:
+    def keep(key: str, call: _Call) -> Verdict | None:
         # The id is looked up before the body is parsed: calls from strangers must be cheap.
         if not known.has(key):
-            return False
+            raise HTTPException(404)
         said = scrub_json([call.payload(), read_query(call.query)], secrets_of(call.upload_id))
         pingback = PingBack(payload=said[0], query=said[1])
         store.add_pingback(key, pingback)
         if key.startswith(PROBE):
             log.info("A ping-back of the doctor was kept.", extra={"event": "probe_kept"})
-        else:
-            _log_kept(len(call.body), judge(pingback))
-        return True
+            return None
+        verdict = _judged(judge, pingback)
+        _log_kept(len(call.body), verdict)
+        return verdict
+
+    async def count_later(verdict: Verdict) -> None:
+        await to_thread.run_sync(count, verdict, limiter=count_threads)
 
     @app.post("/pingback/{upload_id}")
     async def take(
         request: Request, key: Annotated[str, Depends(_key)], upload_id: str, body: Annotated[bytes, Depends(_body)]
-    ) -> dict[str, str]:
+    ) -> JSONResponse:
         if threads.statistics().tasks_waiting >= MOST_WAITING:
             raise HTTPException(503, headers={"Retry-After": RETRY_AFTER_SECONDS})
         call = _Call(upload_id, request.url.query, request.headers.get("Content-Type", ""), body)
-        if not await to_thread.run_sync(keep, key, call, limiter=threads):
-            raise HTTPException(404)
-        return {"status": "stored"}
+        verdict = await to_thread.run_sync(keep, key, call, limiter=threads)
+        later = BackgroundTask(count_later, verdict) if verdict else None
+        return JSONResponse({"status": "stored"}, background=later)
 
     @app.get("/health")
     async def health(response: Response) -> dict[str, str]:
@@ -153,6 +165,14 @@ class _Refusals:
             log.info("Refused calls: %s with HTTP %s.", f"{number:,}", status, extra=counted)
         self._numbers.clear()
         self._next = asyncio.get_running_loop().time() + LOG_INTERVAL_SECONDS
+
+
+def _judged(judge: Callable[[PingBack], Verdict | None], pingback: PingBack) -> Verdict | None:
+    try:
+        return judge(pingback)
+    except Exception as error:  # noqa: BLE001 - the ping-back is stored, and must be answered so
+        log.warning("What a ping-back says is not counted: %s.", type(error).__name__)
+        return None
 
 
 def _log_kept(size: int, verdict: Verdict | None) -> None:

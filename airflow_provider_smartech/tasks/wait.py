@@ -62,6 +62,7 @@ class Wait:
         self._deadline = time.monotonic() + timeout.total_seconds()
         self._reminder = Reminder(datetime.now(UTC) + timeout)
         self._has_timed_out = False
+        self._concluded: dict[str, Conclusion] = {}
 
     @property
     def backstop(self) -> timedelta:
@@ -122,8 +123,7 @@ class Wait:
         if not progress.state.ended:
             return None
         if not upload.conclusions:
-            seen = Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks))
-            self.store.concluded(upload.key, seen)
+            seen = self._conclude(upload)
             # Another waiter may have concluded at the same moment, from more ping-backs.
             upload = self.store.read(upload.key, upload)
             self.store.ended(upload, self.settings.statuses)
@@ -142,6 +142,14 @@ class Wait:
             progress.rows,
         )
         return summary
+
+    def _conclude(self, upload: Upload) -> Conclusion:
+        """Store, once, that this waiter acts on the ping-backs; a look that failed after that is repeated."""
+        if upload.key not in self._concluded:
+            seen = Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks))
+            self.store.concluded(upload.key, seen)
+            self._concluded[upload.key] = seen
+        return self._concluded[upload.key]
 
     def _progress(self, upload: Upload) -> Progress:
         return upload.progress(self.settings.statuses, self.max_rejected)

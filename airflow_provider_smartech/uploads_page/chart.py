@@ -63,7 +63,7 @@ def last_days(listing: Listing) -> list[Day]:
         for day in open_days:
             uploads = [found for key in names[day] if (found := read.get(key))]
             days[day] = _counted(day, names[day], uploads)
-            if names[day] and _is_over(today - day, uploads):
+            if names[day] and _is_over(today - day, days[day], uploads):
                 readers.submit(_keep, store, days[day])
     return [days.get(day) or Day(date=day, uploads=0, seconds=None, states={}) for day in dates]
 
@@ -110,10 +110,11 @@ def _counted(day: date, names: Mapping[str, list[str]], uploads: Sequence[Overvi
     return Day(date=day, uploads=len(names), seconds=median(took) if took else None, states=states)
 
 
-def _is_over(age: timedelta, uploads: Sequence[Overview]) -> bool:
+def _is_over(age: timedelta, day: Day, uploads: Sequence[Overview]) -> bool:
     """Whether nothing will change in what is shown of a day of this age."""
     # The clocks of several hosts differ.
-    return age > OVER_AFTER or (age > timedelta(days=1) and all(upload.ended_at for upload in uploads))
+    have_ended = day.uploads == sum(day.states.values()) and all(upload.ended_at for upload in uploads)
+    return age > OVER_AFTER or (age > timedelta(days=1) and have_ended)
 
 
 def _keep(store: UploadStore, day: Day) -> None:

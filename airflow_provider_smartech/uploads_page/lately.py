@@ -25,11 +25,11 @@ ALWAYS = (WAITING, State.FAILED.value, State.UNRECOGNISED.value)
 class Lately:
     """How many of the uploads that were submitted lately are in each of the states that matter now.
 
-    ``newest``: only so many of the newest were looked at, None if all of them were.
+    ``is_all``: whether all of them were looked at, and not only the newest.
     """
 
     counts: Mapping[str, int]
-    newest: int | None
+    is_all: bool
 
 
 def lately(listing: Listing, seconds: float) -> Lately:
@@ -41,17 +41,17 @@ def lately(listing: Listing, seconds: float) -> Lately:
     keys = list(islice(listing.store.keys(since=datetime.now(UTC) - timedelta(hours=HOURS)), MOST + 1))
     names = listing.store.names(keys[:MOST])
     unclear = [key for key, files in names.items() if not _completed(files)]
-    counts, newest = dict.fromkeys(ALWAYS, 0), MOST if len(keys) > MOST else None
+    counts, is_all = dict.fromkeys(ALWAYS, 0), len(keys) <= MOST
     with ThreadPoolExecutor(READER_THREADS) as readers:
         for start in range(0, len(unclear), READER_THREADS):
             some = unclear[start : start + READER_THREADS]
             if start and time.monotonic() > deadline:
-                newest = keys.index(some[0])
+                is_all = False
                 break
             for upload in readers.map(listing.read, some, (names[key] for key in some)):
                 if upload and listing.may_see(upload) and (word := _word(upload)):
                     counts[word] = counts.get(word, 0) + 1
-    return Lately(counts=counts, newest=newest)
+    return Lately(counts=counts, is_all=is_all)
 
 
 def _completed(names: list[str]) -> bool:
