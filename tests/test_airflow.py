@@ -206,6 +206,7 @@ def test_clearing_a_finished_task_uploads_anew(world: World) -> None:
     assert {upload["requestid"] for upload in world.sandbox.state.uploads()[:2]} == {first, second}
 
 
+@pytest.mark.once
 def test_many_wait_at_once_and_survive_a_restart_of_the_triggerer(world: World) -> None:
     world.sandbox.hold()
     run_id = world.airflow.trigger("many")

@@ -15,6 +15,9 @@ from cfnlint.api import lint_file
 from tests.support.aws_template import FILE, Template
 from tests.support.policed_s3 import PolicedS3
 
+# Nothing of it depends on Airflow.
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -17,7 +17,13 @@ import httpx
 import pytest
 
 from airflow_provider_smartech.airflow_compat import hostname
-from airflow_provider_smartech.errors import UploadFailed, UploadRowsRejected, UploadStatusUnrecognised, UploadTimeout
+from airflow_provider_smartech.errors import (
+    UploadFailed,
+    UploadRowsRejected,
+    UploadStatusUnrecognised,
+    UploadStoreError,
+    UploadTimeout,
+)
 from airflow_provider_smartech.metrics import METRICS
 from airflow_provider_smartech.operators import HostedFile, SmartechBulkUploadOperator
 from airflow_provider_smartech.plugin import MountedApp, SmartechPlugin
@@ -27,7 +33,7 @@ from airflow_provider_smartech.tasks.submission import Submission
 from airflow_provider_smartech.tasks.wait import Wait
 from airflow_provider_smartech.triggers import Poll
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import PingBack, key_of, new_probe_id, new_upload_id
+from airflow_provider_smartech.uploads.upload import PingBack, Upload, key_of, new_probe_id, new_upload_id
 from tests.support.records import record
 from tests.support.servers import AppServer, eventually, eventually_on_loop
 from tests.support.statsd import StatsdServer, statsd
@@ -138,6 +144,26 @@ def test_of_tasks_that_see_the_end_at_the_same_moment_one_counts_it(server: Stat
     for _ in range(3):
         assert Wait(timedelta(seconds=1)).look(seen)
     assert len(store.read(key).conclusions) == 3
+    eventually(lambda: "smartech.uploads.duration" in server.names())
+    assert server.values("smartech.uploads.completed") == [1]
+
+
+def test_a_look_that_failed_after_its_conclusion_counts_when_it_is_repeated(
+    server: StatsdServer, store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = str(key_of(created(store)))
+    store.add_pingback(key, PingBack(payload={"status": "completed"}))
+    seen, wait, read = store.read(key), Wait(timedelta(seconds=5)), UploadStore.read
+    failures = [UploadStoreError("connection reset")]
+
+    def fails_once(*given: Any, **named: Any) -> Upload:
+        if failures:
+            raise failures.pop()
+        return read(*given, **named)
+
+    monkeypatch.setattr(UploadStore, "read", fails_once)
+    assert wait.conclude(seen)
+    assert len(store.read(key).conclusions) == 1
     eventually(lambda: "smartech.uploads.duration" in server.names())
     assert server.values("smartech.uploads.completed") == [1]
 

@@ -119,7 +119,9 @@ def as_lambda(storage: Storage, folder: Path, until: ExitStack) -> Receiver:
     return Receiver(function.url, storage, lambda: function.log.read_text("utf-8"))
 
 
-WAYS = [pytest.param(in_api_server, marks=pytest.mark.airflow), alone, as_lambda]
+# Two of them run outside of Airflow, with packages of their own.
+OUTSIDE = [pytest.param(way, marks=pytest.mark.once) for way in (alone, as_lambda)]
+WAYS = [pytest.param(in_api_server, marks=pytest.mark.airflow), *OUTSIDE]
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.__name__)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_smartech.config.settings import Settings
+from airflow_provider_smartech.errors import SmartechConfigurationError
 
 
 def test_every_option_has_a_default_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +33,13 @@ def test_an_unusable_option_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv(f"AIRFLOW__SMARTECH__{option.upper()}", value)
     with pytest.raises(Exception, match=rf"\[smartech\] {option}"):
         Settings.load()
+
+
+def test_a_percent_sign_in_airflow_cfg_is_refused_by_the_option_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__SMARTECH__COMPLETED_WORDS", raising=False)
+    conf.read_string("[smartech]\ncompleted_words = success, 100%\n")
+    try:
+        with pytest.raises(SmartechConfigurationError, match=r"\[smartech\] completed_words .* write a % as %%"):
+            Settings.load()
+    finally:
+        conf.remove_option("smartech", "completed_words")

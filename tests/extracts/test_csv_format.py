@@ -34,6 +34,9 @@ from tests.support.extracts import (
 )
 from tests.support.postgres import PostgresServer
 
+# Nothing of it depends on Airflow, and it takes long.
+pytestmark = pytest.mark.once
+
 AWKWARD = """
     SELECT id, empty, name, balance, active, birthday, seen, score, code::char(3) AS code FROM (VALUES
         (1, NULL, 'plain', 1.50, true, DATE '2026-01-31', TIMESTAMP '2026-01-31 23:59:59.5', 0.1::float8, 'x'),

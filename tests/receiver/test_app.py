@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import httpx
@@ -20,14 +20,14 @@ from hypothesis import settings as hypothesis_settings
 
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.config.upload_store import configured_upload_store, open_upload_store
-from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, STORE_THREADS
+from airflow_provider_smartech.receiver.app import LARGEST_PINGBACK_BYTES, STORE_THREADS, create_app
 from airflow_provider_smartech.uploads.local_folder import LocalFolder
 from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.store import UploadStore
-from airflow_provider_smartech.uploads.upload import Record, key_of, new_probe_id, new_upload_id
+from airflow_provider_smartech.uploads.upload import PingBack, Record, key_of, new_probe_id, new_upload_id
 from tests.support.payloads import bodies
 from tests.support.records import record
-from tests.support.servers import ReceiverServer, eventually, eventually_on_loop
+from tests.support.servers import AppServer, ReceiverServer, eventually, eventually_on_loop
 
 
 @pytest.fixture
@@ -142,6 +142,30 @@ def test_a_mistake_in_another_setting_costs_no_pingback(
     monkeypatch.setenv("AIRFLOW__SMARTECH__POLL_INTERVAL", "soon")
     with ReceiverServer(configured_upload_store()) as server:
         assert httpx.post(f"{server.url}/pingback/{upload_id}", json={}).status_code == 200
+
+
+def test_a_pingback_is_kept_and_answered_whatever_goes_wrong_with_knowing_what_it_says(
+    store: UploadStore, upload_id: str
+) -> None:
+    def fails(pingback: PingBack) -> NoReturn:
+        raise ZeroDivisionError
+
+    with AppServer(create_app(store, fails)) as server:
+        assert httpx.post(f"{server.url}/pingback/{upload_id}", json={"status": "failed"}).status_code == 200
+    assert len(kept(store, upload_id)) == 1
+
+
+def test_counting_a_pingback_does_not_delay_its_answer(store: UploadStore, upload_id: str) -> None:
+    answered, counted = threading.Event(), threading.Event()
+
+    def count(verdict: Verdict) -> None:
+        if answered.wait(30):
+            counted.set()
+
+    with AppServer(create_app(store, lambda _: Verdict.FAILED, count)) as server:
+        assert httpx.post(f"{server.url}/pingback/{upload_id}", json={"status": "failed"}).status_code == 200
+        answered.set()
+        assert counted.wait(30)
 
 
 def test_an_id_that_is_unknown_or_has_not_the_form_of_one_is_404(receiver: ReceiverServer, store: UploadStore) -> None:
