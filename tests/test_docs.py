@@ -104,7 +104,8 @@ def commands() -> list[str]:
 
 
 def airflow_commands() -> list[str]:
-    return [line for line in commands() if line.startswith("airflow ")]
+    """Each once, although several pages may show it."""
+    return list(dict.fromkeys(line for line in commands() if line.startswith("airflow ")))
 
 
 @pytest.mark.once
