@@ -17,7 +17,7 @@ from tests.support.file_server import FileServer
 from tests.support.servers import eventually
 from tests.support.standalone_airflow import Airflow
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.once]
 
 DAGS = Path(__file__).parent / "dags"
 
