@@ -156,7 +156,7 @@ def test_an_upload_with_a_folder_in_place_of_a_file_is_unreadable_and_disturbs_n
     store: UploadStore, listing: Listing, submit: Callable[..., str], file: str
 ) -> None:
     keys_kept = [submit(minute, {"status": "completed"}) for minute in range(3)]
-    folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / keys_kept[1]
+    folder = folder_of(store, keys_kept[1])
     (damaged,) = folder.glob(f"{file}*")
     damaged.unlink()
     damaged.mkdir()
@@ -239,6 +239,11 @@ def test_a_list_on_s3_is_read_as_well(s3_folder: str, settings: Settings) -> Non
     assert keys(Listing(store, settings.statuses).page(Filter(), 9)) == [key]
 
 
+def folder_of(store: UploadStore, key: str) -> Path:
+    """The folder of an upload of the first of March in a local store."""
+    return Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+
+
 def ended(store: UploadStore, key: str) -> None:
     """Store for lists what has become of an upload, as a waiter does."""
     upload = store.read(key)
@@ -296,7 +301,7 @@ class TestUploadsThatHaveEnded:
     ) -> None:
         key = submit(0, {"status": "completed"})
         ended(store, key)
-        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+        folder = folder_of(store, key)
         (file,) = folder.glob("ended-*")
         # As the versions before 1.0 named it.
         file.rename(folder / f"{file.name.partition('-completed')[0]}.json")
@@ -309,7 +314,7 @@ class TestUploadsThatHaveEnded:
     ) -> None:
         key = submit(0, {"status": "completed"}, {"status": "completed", "total": 2})
         ended(store, key)
-        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+        folder = folder_of(store, key)
         for file in [*folder.glob("pingback-*"), *folder.glob("conclusion-*")]:
             file.unlink()
         for status in ("failed", "failed", "failed"):
@@ -321,7 +326,7 @@ class TestUploadsThatHaveEnded:
     ) -> None:
         key = submit(0, {"status": "completed"})
         ended(store, key)
-        folder = Path(store.shown_url.removeprefix("file://")) / "uploads" / "20260301" / key
+        folder = folder_of(store, key)
         (file,) = folder.glob("ended-*")
         file.write_text("{", "utf-8")
         assert [upload.state for upload in listing.page(Filter(), 9).uploads] == ["completed"]
