@@ -19,7 +19,7 @@ from airflow.cli.cli_config import (
 )
 
 from airflow_provider_smartech.uploads.listing import states_of
-from airflow_provider_smartech.uploads.overview import ATTENTION, ATTENTION_MEANING, MEANINGS
+from airflow_provider_smartech.uploads.overview import ATTENTION, ATTENTION_MEANING, MEANINGS, WAITING, WAITING_MEANING
 from airflow_provider_smartech.uploads.syncs import STANDINGS
 
 SHORTEST_AGE = timedelta(days=1)
@@ -46,7 +46,7 @@ def states(text: str) -> list[str]:
 
     :raises argparse.ArgumentTypeError: one of them is not a state, or there is none.
     """
-    found, known = states_of(text), [*MEANINGS, ATTENTION]
+    found, known = states_of(text), [*MEANINGS, WAITING, ATTENTION]
     if not found or not set(found) <= set(known):
         raise argparse.ArgumentTypeError(f"give one or more of {', '.join(known)}; got {text!r}")
     return found
@@ -55,7 +55,14 @@ def states(text: str) -> list[str]:
 def _states_of_uploads() -> str:
     """Return a text with a line for each state of an upload."""
     attention = textwrap.wrap(ATTENTION_MEANING, 60)
-    return _explained([*MEANINGS.items(), (ATTENTION, attention[0]), *(("", line) for line in attention[1:])])
+    return _explained(
+        [
+            *MEANINGS.items(),
+            (WAITING, WAITING_MEANING),
+            (ATTENTION, attention[0]),
+            *(("", line) for line in attention[1:]),
+        ]
+    )
 
 
 def _explained(states: Iterable[tuple[str, str]]) -> str:

@@ -43,6 +43,7 @@ NEED_ATTENTION = (State.NOT_ACCEPTED, State.OUTCOME_UNKNOWN, State.FAILED, State
 
 WAITING = "waiting"
 """Stands for all uploads whose ping-back is still to come, where states are chosen."""
+WAITING_MEANING = "All for which a ping-back is still to come."
 
 _WITH_REJECTED, _CONTRADICTED = "with rejected rows", "contradicted"
 ATTENTION_MEANING = f"All that need a look: {', '.join(NEED_ATTENTION)}, {_WITH_REJECTED}, or {_CONTRADICTED}."

@@ -17,7 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_smartech.api.data_centres import DATA_CENTRES
 from airflow_provider_smartech.uploads.days import Day
-from airflow_provider_smartech.uploads.overview import ADVICE, ATTENTION, ATTENTION_MEANING, MEANINGS, WAITING
+from airflow_provider_smartech.uploads.overview import (
+    ADVICE,
+    ATTENTION,
+    ATTENTION_MEANING,
+    MEANINGS,
+    WAITING,
+    WAITING_MEANING,
+)
 from airflow_provider_smartech.uploads.upload import TaskTry
 from airflow_provider_smartech.uploads_page.chart import GROUPS, NOT_READ, stack, told
 
@@ -79,6 +86,7 @@ _templates.filters |= {"duration": duration, "moment": moment, "number": number,
 _templates.filters |= {"machine": machine, "group_class": group_class, "told": told}
 _templates.globals |= {"data_centres": DATA_CENTRES, "meanings": MEANINGS, "advice": ADVICE}
 _templates.globals |= {"attention": ATTENTION, "attention_meaning": ATTENTION_MEANING, "waiting": WAITING}
+_templates.globals["waiting_meaning"] = WAITING_MEANING
 _templates.globals |= {"groups": list(GROUPS), "not_read": NOT_READ, "stack": stack}
 # A browser that has the style of an earlier version must not use it for these pages.
 _templates.globals["style_digest"] = hashlib.sha256(STYLE.encode()).hexdigest()[:12]

@@ -27,6 +27,7 @@ def test_another_age_is_refused_and_so_is_one_whose_uploads_may_be_under_way(
 
 def test_states_are_separated_by_commas_and_are_ones_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert states("failed, outcome unknown,attention") == ["failed", "outcome unknown", "attention"]
+    assert states("waiting") == ["waiting"]
     for text in ("", ",", "failed,lost"):
         with pytest.raises(SystemExit):
             main(("uploads", f"--state={text}"))
