@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from threading import Lock
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -118,6 +119,7 @@ class Poll:
         self._settings = Settings.load()
         self._store = open_upload_store(self._settings.upload_store)
         self._waits = 0
+        self._counting = Lock()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._known: dict[str, Upload] = {}
         self._seen: dict[str, float] = {}
@@ -167,20 +169,25 @@ class Poll:
             if not waiting:
                 self._waiting.pop(key, None)
                 self._known.pop(key, None)
-        if not self._waiting and self._rounds:
+        if self._waits:
+            return
+        if self._rounds:
             self._rounds.cancel()
             self._rounds = None
+        # Nobody waits for it: this task may have been cancelled.
+        asyncio.get_running_loop().run_in_executor(None, self._count)
 
     async def _run(self) -> None:
-        try:
-            while True:
-                # In a thread: the client may look up a host's name.
-                await _in_thread(metrics.waits_under_way, self._waits)
-                await asyncio.sleep(self._settings.poll_interval)
-                await self._round()
-        finally:
-            # Nobody waits for it: the round may have been cancelled.
-            asyncio.get_running_loop().run_in_executor(None, metrics.waits_under_way, 0)
+        while True:
+            # In a thread: the client may look up a host's name.
+            await _in_thread(self._count)
+            await asyncio.sleep(self._settings.poll_interval)
+            await self._round()
+
+    def _count(self) -> None:
+        # Threads overtake each other: each sends what is true when it is its turn.
+        with self._counting:
+            metrics.waits_under_way(self._waits)
 
     async def _round(self) -> None:
         try:

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 
-from airflow_provider_smartech.airflow_compat import hostname
+from airflow_provider_smartech import metrics
+from airflow_provider_smartech.airflow_compat import hostname, stats
 from airflow_provider_smartech.errors import (
     UploadFailed,
     UploadRowsRejected,
@@ -215,6 +217,35 @@ def test_the_waits_under_way_are_those_of_all_tasks_and_none_when_the_last_has_e
         assert set(server.values(name)) <= {0, 1, 2}
         assert server.values(name)[-1] == 0
     assert {(line.kind, *line.tags.items()) for line in server.lines} == {("g", ("hostname", hostname()))}
+
+
+def test_a_number_of_waits_that_is_late_is_not_the_last_one(
+    server: StatsdServer, store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server may delay one thread and not the other."""
+    client, is_late, goes_on = stats(), Event(), Event()
+
+    class SlowClient:
+        def gauge(self, name: str, value: float, tags: dict[str, str]) -> None:
+            if value:
+                is_late.set()
+                goes_on.wait(10)
+            client.gauge(name, value, tags=tags)
+
+    monkeypatch.setattr(metrics, "stats", SlowClient)
+
+    async def wait_and_be_cancelled() -> None:
+        waiting = asyncio.create_task(Poll.shared().wait([str(key_of(created(store)))]))
+        await asyncio.to_thread(is_late.wait, 10)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        # The other one is sent meanwhile, if it may be.
+        await asyncio.to_thread(goes_on.wait, 0.3)
+        goes_on.set()
+
+    asyncio.run(wait_and_be_cancelled())
+    eventually(lambda: 1 in server.values(WAITS[1]))
+    eventually(lambda: server.values(WAITS[1])[-1] == 0)
 
 
 @pytest.mark.parametrize(
