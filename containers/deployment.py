@@ -157,8 +157,8 @@ class Deployment(AirflowApi):
         override = {
             service.name: {
                 **({"environment": dict(settings)} if "AIRFLOW_HOME" in service.environment else {}),
-                # Noticed soon; and a check that takes longer must not fail on a machine that has much else to do.
-                **({"healthcheck": {"interval": "10s", "timeout": "3m"}} if service.check else {}),
+                # A check that takes longer must not fail on a machine that has much else to do.
+                **({"healthcheck": {"timeout": "3m"}} if service.check else {}),
             }
             for service in services
         }
