@@ -26,7 +26,8 @@ from tests.support.statsd import StatsdServer
 
 pytestmark = pytest.mark.airflow
 
-MANY = 20
+# Thirty wait in tests/cluster.
+MANY = 8
 # So many uploads at least are behind the tests that look through all that was written.
 UPLOADS = 10
 DAGS = Path(__file__).parent / "dags"
