@@ -358,7 +358,8 @@ class History(RuleBasedStateMachine):
         known = {(sent.taken.account, sent.taken.requestid) for sent in before} | self.purged
         new = [taken for taken in self.world.taken() if (taken.account, taken.requestid) not in known]
         for taken in new:
-            sent = Sent(taken, self.version, self.run_number, self.round)
+            # A try that was deferred goes on with the files that it began with.
+            sent = Sent(taken, self.started[1], self.run_number, self.round)
             if answer is Fault.PINGBACK_FIRST:
                 sent.pinged.append(KINDS["completed"])
             self.sent.append(sent)
