@@ -40,9 +40,11 @@ class LocalFolder(Folder):
 
     def names_below(self, folder: str) -> list[str]:
         """List the files of a folder and its subfolders, by their paths relative to it."""
-        root = self._root / folder
+        root = str(self._root / folder)
         with self._storage_errors():
-            return [str((Path(path) / name).relative_to(root)) for path, _, names in os.walk(root) for name in names]
+            # Not with Path, which takes more than twice as long.
+            files = (os.path.join(path, name) for path, _, names in os.walk(root) for name in names)  # noqa: PTH118
+            return [file[len(root) + 1 :] for file in files]
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None if the file does not exist.
