@@ -104,21 +104,25 @@ class Sent:
         return self.taken.path.rpartition("/")[2]
 
     @property
+    def said(self) -> list[Kind]:
+        """What was said of its end: if somebody has acted upon it, until then."""
+        said = self.pinged if self.acted is None else self.acted
+        return [kind for kind in said if kind.says != "nothing"]
+
+    @property
     def surely_failed(self) -> bool:
         """Whether all that was said of it says that nothing was loaded."""
-        said = [kind for kind in self.pinged if kind.says != "nothing"]
-        return bool(said) and all(kind.surely_failed for kind in said)
+        return bool(self.said) and all(kind.surely_failed for kind in self.said)
 
     @property
     def is_over(self) -> bool:
         """Whether something was said of its end."""
-        return any(kind.says != "nothing" for kind in self.pinged)
+        return bool(self.said)
 
     def by_rows(self, history: History) -> bool:
         """Whether so many rows were rejected that it counts as failed."""
-        said = [kind for kind in self.pinged if kind.says != "nothing"]
-        return any(promises.too_many(history, kind, self.taken.rows) for kind in said) and all(
-            kind.says == "good" for kind in said
+        return any(promises.too_many(history, kind, self.taken.rows) for kind in self.said) and all(
+            kind.says == "good" for kind in self.said
         )
 
 
