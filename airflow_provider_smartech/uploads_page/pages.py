@@ -85,8 +85,8 @@ _templates = Environment(
 _templates.filters |= {"duration": duration, "moment": moment, "number": number, "pretty": pretty, "task_url": task_url}
 _templates.filters |= {"machine": machine, "group_class": group_class, "told": told}
 _templates.globals |= {"data_centres": DATA_CENTRES, "meanings": MEANINGS, "advice": ADVICE}
-_templates.globals |= {"attention": ATTENTION, "attention_meaning": ATTENTION_MEANING, "waiting": WAITING}
-_templates.globals["waiting_meaning"] = WAITING_MEANING
+_templates.globals |= {"attention": ATTENTION, "attention_meaning": ATTENTION_MEANING}
+_templates.globals |= {"waiting": WAITING, "waiting_meaning": WAITING_MEANING}
 _templates.globals |= {"groups": list(GROUPS), "not_read": NOT_READ, "stack": stack}
 # A browser that has the style of an earlier version must not use it for these pages.
 _templates.globals["style_digest"] = hashlib.sha256(STYLE.encode()).hexdigest()[:12]

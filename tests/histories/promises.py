@@ -92,9 +92,8 @@ def is_green_for_good(history: History, done: Try) -> None:
 def is_loaded(history: History, sent: Sent) -> None:
     """Green means that the sandbox holds these contacts, and that no ping-back speaks against it."""
     assert sent.taken.loaded, "green, but the sandbox has not loaded it"
-    said = sent.acted if sent.acted is not None else sent.pinged
-    assert any(kind.says == "good" for kind in said), f"green without a good word: {said}"
-    bad = [kind for kind in said if kind.says == "bad" or too_many(history, kind, sent.taken.rows)]
+    assert any(kind.says == "good" for kind in sent.said), f"green without a good word: {sent.said}"
+    bad = [kind for kind in sent.said if kind.says == "bad" or too_many(history, kind, sent.taken.rows)]
     assert not bad, f"green against {bad}"
 
 
