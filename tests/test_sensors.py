@@ -48,7 +48,7 @@ from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.upload import PingBack
 from tests.support.contacts import write_contacts
 from tests.support.file_server import FileServer
-from tests.support.servers import ReceiverServer, eventually
+from tests.support.servers import ReceiverServer
 from tests.support.tasks import FakeTaskInstance, context, run
 
 pytestmark = pytest.mark.usefixtures("receiver")
@@ -354,7 +354,7 @@ def test_airflow_s_own_deadline_comes_after_the_trigger_s_and_is_a_timeout_too(
 
 
 def test_airflow_s_own_deadline_is_no_timeout_if_the_pingback_has_come_meanwhile(
-    sandbox: SandboxServer, csv_url: str, store: UploadStore
+    sandbox: SandboxServer, csv_url: str
 ) -> None:
     sandbox.faults = frozenset({Fault.PINGBACK_LATE})
     requestid = submit(csv_url)
@@ -362,7 +362,7 @@ def test_airflow_s_own_deadline_is_no_timeout_if_the_pingback_has_come_meanwhile
     with pytest.raises(TaskDeferred):
         waiting.execute(context())
     sandbox.release()
-    eventually(lambda: bool(store.find(requestid).pingbacks))
+    sandbox.settle()
     summary = waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
     assert summary["state"] == "completed"
 
@@ -383,7 +383,7 @@ def test_two_pingbacks_are_waited_for_where_the_account_sends_two(
     sandbox.faults = frozenset({Fault.PINGBACK_TWICE})
     requestid = submit(csv_url)
     key = store.find(requestid).key
-    eventually(lambda: len(store.read(key).pingbacks) == 2)
+    sandbox.settle()
     with pytest.raises(AirflowSensorTimeout, match="2 ping-back"):
         run(sensor(requestid, timeout=0.2))
     store.add_pingback(key, PingBack(payload={"status": "completed", "contact master": "done"}))
@@ -503,13 +503,12 @@ def away(store: UploadStore) -> Iterator[None]:
 def test_a_call_of_the_store_that_fails_only_delays_and_skips_nothing(
     sandbox: SandboxServer,
     csv_url: str,
-    store: UploadStore,
     fail_call: Callable[[int], list[str]],
     mode: str,
     place: int,
 ) -> None:
     requestid = submit(csv_url)
-    eventually(lambda: bool(store.find(requestid).pingbacks))
+    sandbox.settle()
     called = fail_call(place)
     assert waited(looking(requestid, mode, soft_fail=True))["state"] == "completed"
     assert len(called) > place
@@ -531,7 +530,7 @@ def test_a_call_of_the_store_that_fails_after_a_deferred_wait_only_delays_and_sk
     with pytest.raises(TaskDeferred):
         waiting.execute(context())
     sandbox.release()
-    eventually(lambda: bool(store.find(requestid).pingbacks))
+    sandbox.settle()
     event = {"keys": [store.find(requestid).key], "event": "ended"}
     called = fail_call(place)
     if by_airflow:
@@ -548,7 +547,7 @@ def test_a_store_that_stays_away_until_the_time_is_over_is_red_and_never_skipped
     sandbox: SandboxServer, csv_url: str, store: UploadStore, mode: str, soft_fail: bool
 ) -> None:
     requestid = submit(csv_url)
-    eventually(lambda: bool(store.find(requestid).pingbacks))
+    sandbox.settle()
     waiting = looking(requestid, mode, soft_fail=soft_fail, timeout=0.3)
     began = datetime.now(UTC)
     with away(store), pytest.MonkeyPatch.context() as patch:
@@ -569,7 +568,7 @@ def test_a_store_that_stays_away_after_a_deferred_wait_is_red_after_a_while_howe
 ) -> None:
     monkeypatch.setattr("airflow_provider_smartech.tasks.wait.BACKSTOP", timedelta(seconds=0.2))
     requestid = submit(csv_url)
-    eventually(lambda: bool(store.find(requestid).pingbacks))
+    sandbox.settle()
     event: dict[str, Any] = {"keys": [store.find(requestid).key], "event": "ended"}
     waiting = sensor(requestid, deferrable=True, soft_fail=soft_fail, timeout=30)
     began = datetime.now(UTC)
@@ -584,7 +583,6 @@ def test_a_store_that_stays_away_after_a_deferred_wait_is_red_after_a_while_howe
 def test_a_pingback_between_the_last_look_and_the_end_of_the_time_completes(
     sandbox: SandboxServer,
     csv_url: str,
-    store: UploadStore,
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
     soft_fail: bool,
@@ -597,7 +595,7 @@ def test_a_pingback_between_the_last_look_and_the_end_of_the_time_completes(
         looks.append(None)
         found = poke(self, context)
         sandbox.release()
-        eventually(lambda: bool(store.find(requestid).pingbacks))
+        sandbox.settle()
         return found
 
     monkeypatch.setattr(SmartechBulkUploadSensor, "poke", slow)

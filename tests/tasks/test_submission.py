@@ -192,7 +192,7 @@ def test_an_unknown_outcome_with_a_pingback_since_counts_as_accepted(
     sandbox.faults = frozenset({Fault.CUT_AFTER})
     with pytest.raises(SmartechOutcomeUnknown):
         run(operator(csv_url), FIRST)
-    eventually(lambda: len(only_upload(store).pingbacks) == 1)
+    sandbox.settle()
     requestid = run(operator(csv_url, wait_for_completion=True), ti)
     assert [requestid] == submitted(sandbox)
     assert store.find(requestid).requestid == requestid
@@ -307,11 +307,11 @@ def test_clearing_a_task_that_had_handed_over_uploads_anew(sandbox: SandboxServe
 
 @pytest.mark.parametrize("has_completed", [False, True])
 def test_clearing_a_task_whose_upload_completed_is_nothing_to_warn_of(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str, caplog: pytest.LogCaptureFixture, has_completed: bool
+    sandbox: SandboxServer, csv_url: str, caplog: pytest.LogCaptureFixture, has_completed: bool
 ) -> None:
     sandbox.fail_next(*([] if has_completed else [Fault.NO_PINGBACK]))
     requestid = run(operator(csv_url, listid=33), FIRST)
-    eventually(lambda: bool(store.find(requestid).pingbacks) is has_completed)
+    sandbox.settle()
     with caplog.at_level(logging.INFO):
         run(operator(csv_url, listid=33), CLEARED)
     (said,) = (one for one in caplog.records if "uploading again" in one.message)
@@ -386,28 +386,25 @@ def test_a_word_that_is_configured_afterwards_completes_the_upload_that_had_it(
 
 
 def test_an_unknown_outcome_with_an_unrecognised_pingback_since_counts_as_accepted(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str
+    sandbox: SandboxServer, csv_url: str
 ) -> None:
     sandbox.faults = frozenset({Fault.CUT_AFTER, Fault.STATUS_UNKNOWN})
     with pytest.raises(SmartechOutcomeUnknown):
         run(operator(csv_url), FIRST)
-    eventually(lambda: len(only_upload(store).pingbacks) == 1)
+    sandbox.settle()
     assert [run(operator(csv_url, on_unknown_outcome="fail"), RETRY)] == submitted(sandbox)
 
 
-def test_a_refused_try_in_between_does_not_hide_an_earlier_one(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str
-) -> None:
+def test_a_refused_try_in_between_does_not_hide_an_earlier_one(sandbox: SandboxServer, csv_url: str) -> None:
     sandbox.faults = frozenset({Fault.CUT_AFTER, Fault.PINGBACK_LATE})
     with pytest.raises(SmartechOutcomeUnknown):
         run(operator(csv_url), FIRST)
-    first = only_upload(store)
     sandbox.faults = frozenset({Fault.INVALID_KEY})
     with pytest.raises(SmartechRefused):
         run(operator(csv_url), RETRY)
     sandbox.faults = frozenset()
     sandbox.release()
-    eventually(lambda: len(store.read(first.key).pingbacks) == 1)
+    sandbox.settle()
     assert [run(operator(csv_url), FakeTaskInstance(try_number=3))] == submitted(sandbox)
 
 
@@ -483,14 +480,14 @@ def test_a_task_that_waits_does_not_take_an_upload_without_our_callback(
 
 
 def test_after_a_timeout_a_retry_takes_the_upload_if_its_pingback_has_come_since(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str
+    sandbox: SandboxServer, csv_url: str
 ) -> None:
     sandbox.faults = frozenset({Fault.PINGBACK_LATE})
     task = operator(csv_url, wait_for_completion=True, timeout=0.1)
     with pytest.raises(UploadTimeout):
         run(task, FIRST)
     sandbox.release()
-    eventually(lambda: len(only_upload(store).pingbacks) == 1)
+    sandbox.settle()
     assert [run(task, RETRY)] == submitted(sandbox)
 
 
@@ -655,7 +652,7 @@ def test_a_task_that_is_cleared_after_too_many_were_rejected_sends_anew_unless_m
 
 @pytest.mark.parametrize("second", [Fault.STATUS_FAILED, Fault.INVALID_KEY])
 def test_an_older_upload_that_is_under_way_is_taken_whatever_was_sent_after_it(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str, second: Fault
+    sandbox: SandboxServer, csv_url: str, second: Fault
 ) -> None:
     sandbox.faults = frozenset({Fault.NO_PINGBACK})
     with crashing(Submission, "hand_over", after=False):
@@ -665,7 +662,7 @@ def test_an_older_upload_that_is_under_way_is_taken_whatever_was_sent_after_it(
     with refused if second is Fault.INVALID_KEY else crashing(Submission, "hand_over", after=False):
         run(operator(f"{csv_url}?file=b", on_unknown_outcome="fail"), RETRY)
     sandbox.faults = frozenset()
-    eventually(lambda: second is Fault.INVALID_KEY or bool(store.find(submitted(sandbox)[1]).pingbacks))
+    sandbox.settle()
     sent = submitted(sandbox)
     third = FakeTaskInstance(try_number=3)
     assert run(operator(f"{csv_url}?file=a", on_unknown_outcome="fail"), third) == sent[0]
@@ -673,12 +670,12 @@ def test_an_older_upload_that_is_under_way_is_taken_whatever_was_sent_after_it(
 
 
 def test_a_retry_ends_by_the_rejected_rows_of_the_try_before_and_sends_none_of_them_again(
-    sandbox: SandboxServer, store: UploadStore, csv_url: str
+    sandbox: SandboxServer, csv_url: str
 ) -> None:
     sandbox.faults = frozenset({Fault.ALL_ROWS_REJECTED})
     with crashing(Submission, "hand_over", after=False):
         run(operator(csv_url), FIRST)
-    eventually(lambda: bool(only_upload(store).pingbacks))
+    sandbox.settle()
     with pytest.raises(UploadRowsRejected):
         run(operator(csv_url, wait_for_completion=True), RETRY)
     assert len(submitted(sandbox)) == 1
