@@ -353,7 +353,6 @@ def test_a_receiver_whose_clock_is_wrong_delays_nothing(
 def test_news_is_removed_after_a_while_when_every_triggerer_has_seen_it(
     store: UploadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER_SECONDS", 1.0)
     monkeypatch.setattr(Poll, "_next_in_turn", lambda self: set())
     idle, keys = created(store), [created(store) for _ in range(5)]
 
@@ -366,6 +365,7 @@ def test_news_is_removed_after_a_while_when_every_triggerer_has_seen_it(
             store.add_pingback(key, news({"status": "completed"}))
         await eventually_on_loop(lambda: sum(one.done() for one in waits) == 10)
         assert len(store.arrivals()) == 5, "a triggerer that is slow has yet to see them"
+        monkeypatch.setattr("airflow_provider_smartech.triggers.SWEEP_AFTER_SECONDS", 0.0)
         await eventually_on_loop(lambda: not store.arrivals())
         for one in waits:
             one.cancel()

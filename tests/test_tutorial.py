@@ -116,7 +116,7 @@ class Newcomer:
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             # Less patient than the page.
             "AIRFLOW__CORE__PARALLELISM": "2",
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "AIRFLOW__SMARTECH__POLL_INTERVAL": "1",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }

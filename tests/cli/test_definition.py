@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_smartech.cli.definition import age, main, states
 from airflow_provider_smartech.uploads.overview import MEANINGS, NEED_ATTENTION
-from tests.support.commands import GROUP, MODULE, started
+from tests.support.commands import BOTH, started
 
 
 @pytest.mark.parametrize(("text", "days"), [("30d", 30), ("4w", 28), ("36h", 1.5), (" 1D ", 1)])
@@ -34,7 +34,7 @@ def test_states_are_separated_by_commas_and_are_ones_that_exist(capsys: pytest.C
         assert "give one or more of submitting, not accepted," in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [GROUP, MODULE])
+@pytest.mark.parametrize("command", BOTH)
 def test_the_help_says_what_each_state_means_and_which_need_attention(command: tuple[str, ...]) -> None:
     done = started("uploads", "--help", command=command)
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]

@@ -10,12 +10,12 @@ import yaml
 
 from airflow_provider_smartech.sandbox import Fault, SandboxServer
 from airflow_provider_smartech.uploads.store import UploadStore
-from tests.support.commands import GROUP, MODULE, called, started
+from tests.support.commands import BOTH, MODULE, called, started
 
 pytestmark = [pytest.mark.usefixtures("receiver"), pytest.mark.once]
 
 
-@pytest.mark.parametrize("command", [GROUP, MODULE])
+@pytest.mark.parametrize("command", BOTH)
 def test_each_link_is_a_line_and_the_status_is_0_if_none_is_broken(
     sandbox: SandboxServer, store: UploadStore, bucket: str, command: tuple[str, ...]
 ) -> None:

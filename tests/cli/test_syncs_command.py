@@ -11,7 +11,7 @@ import yaml
 
 from airflow_provider_smartech.uploads.store import UploadStore
 from airflow_provider_smartech.uploads.syncs import STANDINGS, Changes, SyncRun
-from tests.support.commands import GROUP, MODULE, called, started
+from tests.support.commands import BOTH, called, started
 from tests.support.records import sync_run
 
 DAY = timedelta(days=1)
@@ -89,7 +89,7 @@ def test_hashes_alone_are_no_sync(store: UploadStore) -> None:
     assert listed() == []
 
 
-@pytest.mark.parametrize("command", [GROUP, MODULE])
+@pytest.mark.parametrize("command", BOTH)
 def test_a_reset_asks_first_and_says_that_the_next_run_uploads_all_rows(
     store: UploadStore, base: SyncRun, command: tuple[str, ...]
 ) -> None:

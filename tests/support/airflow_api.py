@@ -108,7 +108,8 @@ class AirflowApi:
                 error = unanswered
             if time.monotonic() > deadline:
                 raise DemoError(f"not within {seconds:.0f} s: {what}; see {self.log}") from error
-            time.sleep(0.25)
+            # Each look takes the API server a few percent of a processor.
+            time.sleep(0.5)
 
     def is_healthy(self) -> bool:
         """Whether all of its parts are."""

@@ -19,6 +19,7 @@ MODULE = (sys.executable, "-m", "airflow_provider_smartech")
 # Providers bring commands from Airflow 3.2 on.
 HAS_GROUPS = Version(version("apache-airflow-core")) >= Version("3.2")
 GROUP = (sys.executable, "-m", "airflow", "smartech") if HAS_GROUPS else MODULE
+BOTH = list(dict.fromkeys((GROUP, MODULE)))
 
 
 class Done(NamedTuple):
