@@ -93,10 +93,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def boto_reads_its_models_once() -> Iterator[None]:
-    """Most of the time that a client of S3 takes to be made."""
+def clients_of_s3_are_made_quickly() -> Iterator[None]:
+    """Boto reads its models once, and nobody looks through the whole stack for what the User-Agent could say."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", cache(create_loader))
+        patch.setattr("airflow.providers.amazon.aws.hooks.base_aws.AwsGenericHook._get_caller", lambda self: "tests")
         yield
 
 
