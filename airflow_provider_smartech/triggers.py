@@ -110,7 +110,8 @@ class Poll:
     A round does not wait for the reads: an upload that is slow to read does not delay the others.
 
     News is removed ``SWEEP_AFTER_SECONDS`` after it was first seen, so that a listing does not grow. This is longer
-    than any interval: other triggerers have seen it by then. Only this process's own clock is used.
+    than any interval: other triggerers have seen it by then. One that could not list the store for so long reads all
+    uploads that it waits for. Only this process's own clock is used.
     """
 
     _of_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Poll]] = WeakKeyDictionary()
@@ -123,6 +124,7 @@ class Poll:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._known: dict[str, Upload] = {}
         self._seen: dict[str, float] = {}
+        self._listed = time.monotonic()
         self._due: set[str] = set()
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._rounds: asyncio.Task[None] | None = None
@@ -190,24 +192,33 @@ class Poll:
             metrics.waits_under_way(self._waits)
 
     async def _round(self) -> None:
+        began = time.monotonic()
         try:
             arrivals = await _in_thread(self._store.arrivals)
         except UploadStoreError as error:
             log.warning("%s Still waiting.", error)
             return
         self._due |= {key for name, key in arrivals.items() if name not in self._seen} | self._next_in_turn()
+        if began - self._listed > self._kept_seconds / 2:
+            # Others may have removed news that was never seen here.
+            self._due |= self._waiting.keys()
+        self._listed = began
         self._seen = {name: self._seen.get(name, time.monotonic()) for name in arrivals}
         self._look_at_due()
         await self._sweep()
 
     async def _sweep(self) -> None:
         """Remove news that all triggerers have seen; if this is not allowed, only the listing grows."""
-        before = time.monotonic() - max(SWEEP_AFTER_SECONDS, 3 * self._settings.poll_interval)
+        before = time.monotonic() - self._kept_seconds
         if old := [name for name, seen in self._seen.items() if seen < before]:
             try:
                 await _in_thread(self._store.sweep, old)
             except UploadStoreError as error:
                 log.warning("Could not remove old news from the upload store. %s", error)
+
+    @property
+    def _kept_seconds(self) -> float:
+        return max(SWEEP_AFTER_SECONDS, 3 * self._settings.poll_interval)
 
     def _next_in_turn(self) -> set[str]:
         key = next(iter(self._waiting), None)
@@ -231,7 +242,7 @@ class Poll:
     async def _look(self, key: str) -> None:
         """Notify the waiters of an upload if it has ended, or if it is damaged."""
         try:
-            upload = await _in_thread(self._store.read, key, self._known.get(key))
+            upload, has_ended = await _in_thread(self._read, key, self._known.get(key))
         except UploadStoreError as error:
             if isinstance(error, UploadRecordUnreadable):
                 self._tell(key, error)
@@ -243,8 +254,13 @@ class Poll:
         else:
             if key in self._waiting:
                 self._known[key] = upload
-            if upload.progress(self._settings.statuses).state.ended:
+            if has_ended:
                 self._tell(key)
+
+    def _read(self, key: str, known: Upload | None) -> tuple[Upload, bool]:
+        upload = self._store.read(key, known)
+        # A large ping-back takes some tenths of a second.
+        return upload, upload.progress(self._settings.statuses).state.ended
 
     def _tell(self, key: str, error: BaseException | None = None) -> None:
         for news in self._waiting.get(key, set()):
