@@ -22,13 +22,15 @@ ACCEPTED = _names("success(?:ful|fully)?|succeeded|accepted|uploaded|loaded|impo
 # Parts of the accepted rows: unchanged rows may be in none of them.
 PARTS = _names("added|inserted|created|updated|modified|unchanged")
 DUPLICATES = _names("duplicates?")
+NOT_DONE = re.compile("not(?:accepted|uploaded|loaded|imported|processed)")
 # A name in the singular alone is a flag or a text, not a count.
 REJECTED = _names(
     rf"failed|failures|failure(?={_UNITS})|rejected|rejections?(?={_UNITS})|errors|error(?={_UNITS})|invalid|skipped"
+    rf"|unsuccess(?:ful|fully)?|unprocessed|{NOT_DONE.pattern}"
 )
 _KINDS = (REJECTED, ACCEPTED, PARTS, DUPLICATES, TOTAL)
 
-_NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}|[0-9]{1,15})(?:\.0*)?")
+_NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}|[0-9]{1,15})(?:\.0{0,2})?")
 
 
 def kind_of(name: str) -> re.Pattern[str] | None:
@@ -37,7 +39,10 @@ def kind_of(name: str) -> re.Pattern[str] | None:
 
 
 def number(value: Any) -> int | None:
-    """Parse a number of rows, such as ``12``, ``"12"``, ``12.0``, ``"1,200"`` or ``"1,00,000"``; else None."""
+    """Parse a number of rows, such as ``12``, ``"12"``, ``12.0``, ``"1,200"`` or ``"1,00,000"``; else None.
+
+    ``"1.000"`` is none: in some countries it is a thousand.
+    """
     form = None if isinstance(value, bool) else _NUMBER.fullmatch(str(value).strip())
     return int(form[1].replace(",", "")) if form else None
 
@@ -69,15 +74,17 @@ class Rows:
 
         The rejected rows are those that the ping-back counts as rejected, or the rows sent minus those accepted,
         whichever is more. If the ping-back's total is less than the rows sent, the difference counts as rejected,
-        unless the duplicates are just these. If it gives two values for one count, the worse one is used. What several
-        names reject together is not more than the rows that were not accepted: the names may mean the same rows.
+        unless the duplicates are just these. If those are not known, and it has several totals, such as ``total`` and
+        ``processed``, the largest counts as sent. If it gives two values for one count, the worse one is used; the
+        rejected rows of the elements of a list are added. What several names reject together is not more than the
+        rows that were not accepted: the names may mean the same rows.
         """
         named = _named(payload)
         said, accepted = _least(named, TOTAL), _least(named, ACCEPTED)
-        total = said if sent is None else sent
+        total = _most(named, TOTAL) if sent is None else sent
         rejected = [sum(numbers) for (kind, _), numbers in named.items() if kind is REJECTED]
         duplicates = _least(named, DUPLICATES) or 0
-        missing = 0 if sent is None or said is None or said + duplicates == sent else max(0, sent - said)
+        missing = 0 if total is None or said is None or said + duplicates == total else max(0, total - said)
         bad = sum(rejected) + missing
         if accepted is not None and total is not None:
             left = max(0, total - accepted)
@@ -135,13 +142,18 @@ def checked_max_rejected(value: Any) -> float | None:
 
 
 def _named(payload: Any) -> dict[tuple[re.Pattern[str], str], set[int]]:
-    """Return the row counts in a ping-back, by kind and name."""
+    """Return the row counts in a ping-back, whose parts are a list, by kind and name."""
     found: dict[tuple[re.Pattern[str], str], set[int]] = {}
-    for names, value in leaves(payload):
-        rows, name = number(value), _meaning([normalized(name) for name in names])
-        kind = kind_of(name)
-        if rows is not None and kind:
-            found.setdefault((kind, name), set()).add(rows)
+    for part in payload if isinstance(payload, list) else [payload]:
+        several: dict[tuple[str, ...], list[int]] = {}
+        for names, value in leaves(part):
+            if (rows := number(value)) is not None:
+                several.setdefault(names, []).append(rows)
+        for names, numbers in several.items():
+            name = _meaning([normalized(name) for name in names])
+            if kind := kind_of(name):
+                # Of the elements of a list.
+                found.setdefault((kind, name), set()).update([sum(numbers)] if kind is REJECTED else numbers)
     # ``success: 1`` alone is a flag: some languages write "true" as 1.
     return {} if found == {(ACCEPTED, "success"): {1}} else found
 
@@ -151,6 +163,10 @@ def _meaning(path: list[str]) -> str:
     if kind_of(path[-1]) is not TOTAL:
         return path[-1]
     return next((name for name in reversed(path) if kind_of(name) not in (None, TOTAL)), path[-1])
+
+
+def _most(named: dict[tuple[re.Pattern[str], str], set[int]], kind: re.Pattern[str]) -> int | None:
+    return max((min(numbers) for (found, _), numbers in named.items() if found is kind), default=None)
 
 
 def _least(named: dict[tuple[re.Pattern[str], str], set[int]], kind: re.Pattern[str]) -> int | None:

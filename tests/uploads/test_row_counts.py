@@ -70,9 +70,15 @@ from airflow_provider_smartech.uploads.row_counts import (
         ({"total": 10, "failed": 2, "invalid": 3}, None, (10, 5, 5)),
         # One number is named twice and differently.
         ({"job": [{"total": 10}, {"total": 8}]}, None, (8, None, None)),
+        # Two totals are two counts.
+        ({"total": 10, "processed": 6, "accepted": 6}, None, (10, 6, 4)),
+        ({"total": 10, "processed": 6}, None, (10, 6, 4)),
         ({"total": 10, "job": {"accepted": 7, "data": {"accepted": 5}}}, None, (10, 5, 5)),
         ({"total": 10, "accepted": 7, "uploaded": 5}, None, (10, 5, 5)),
         ({"total": 10, "job": [{"rejected": 1}, {"rejected": 3}]}, None, (10, 6, 4)),
+        # Elements of a list are of different rows, also where they say the same number.
+        ({"job": [{"rejected": 2}, {"rejected": 2}]}, 10, (10, 6, 4)),
+        ({"rejected": 4, "job": [{"rejected": 2}, {"rejected": 2}]}, 10, (10, 6, 4)),
         ([{"total": 10, "rejected": 3}, {"total": "10", "rejected": "3"}], None, (10, 7, 3)),
         # Other ways to write them.
         ({"accepted": "1,00,000", "total": "2,00,000"}, 200_000, (200_000, 100_000, 100_000)),
@@ -83,6 +89,8 @@ from airflow_provider_smartech.uploads.row_counts import (
         ({"success": 1}, 10, (10, None, None)),
         ({"success": 1, "failed": 9}, 10, (10, 1, 9)),
         ({"Total-Count": "1,200", "success_count": "1,000", "failedCount": "200"}, None, (1200, 1000, 200)),
+        ({"unsuccessful": 2}, 10, (10, 8, 2)),
+        ({"accepted": 8, "not_loaded": 2}, None, (10, 8, 2)),
         ({"total": 5.0, "accepted": "5."}, None, (5, 5, 0)),
         ({"total": " 5 ", "accepted": "04"}, None, (5, 4, 1)),
         ({"rejected": {"count": 5}}, 10, (10, 5, 5)),
@@ -90,6 +98,7 @@ from airflow_provider_smartech.uploads.row_counts import (
         ({"errors": {"total": 5}}, 10, (10, 5, 5)),
         # What is no number of rows.
         ({"total": True, "accepted": False, "rejected": "all"}, 10, (10, None, None)),
+        ({"total": "1.000", "rejected": "1.000"}, 1_000, (1_000, None, None)),
         ({"total": -1, "accepted": 1.5, "rejected": "1e3"}, 10, (10, None, None)),
         ({"errors": ["x"], "rejected": None}, 10, (10, None, None)),
     ],
