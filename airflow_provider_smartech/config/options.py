@@ -51,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         default="queued, pending, accepted, received, scheduled, started, in progress, processing, running, uploading",
     ),
     "echo_completes": _option(
-        "Whether a ping-back that only repeats the answer to the request, result: Success with or without the "
+        "Whether a ping-back that says no more than the answer to the request, result: Success with or without the "
         "requestid, means that the upload is complete. Set it if your account's ping-backs look like that.",
         default="False",
         type_="boolean",

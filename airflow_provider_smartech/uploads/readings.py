@@ -118,7 +118,7 @@ class _Ping:
         if doubt is Doubt.CONTRADICTED and (other := self.statuses.contradiction(parts)):
             return f"the field {_short('.'.join(other[0]))} contradicts it: {_short(str(other[1]))!r}"
         if doubt is Doubt.ECHO:
-            return "the ping-back only repeats the answer to the request"
+            return "the ping-back says no more than the answer to the request"
         return ""
 
     def suggestions(self, doubt: Doubt | None) -> tuple[list[Suggestion], bool]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_smartech.uploads.payloads import Leaf, leaves, normalized
-from airflow_provider_smartech.uploads.row_counts import REJECTED, kind_of, number
+from airflow_provider_smartech.uploads.row_counts import NOT_DONE, REJECTED, kind_of, number
 
 # Values that mean "no error" in an error field, or "not set" in a flag.
 _NOTHING = frozenset(
@@ -18,12 +18,12 @@ _NOTHING = frozenset(
 _NOT = frozenset({"false", "no", "n", "0"})
 _YES = frozenset({"true", "yes", "y"})
 # Field names that indicate a failure.
-_BAD = re.compile(r"error|exception|fail|reject|abort|cancel|invalid|^(?:is|has)?fault")
+_BAD = re.compile(
+    rf"error|exception|fail|reject|abort|cancel|invalid|skip|unsuccess|unprocessed|{NOT_DONE.pattern}|^(?:is|has)?fault"
+)
 # Names of success flags, besides the known words.
 _GOOD = frozenset({"success", "successful", "ok", "loaded", "uploaded", "accepted", "valid"})
 _FLAG = re.compile(r"^(?:is|has|was|are)")
-# The fields of the API's answer to a request.
-_ECHO = {"result", "requestid"}
 
 
 class Verdict(StrEnum):
@@ -58,16 +58,16 @@ class Doubt(StrEnum):
     UNKNOWN_WORD = "its word is not known"
     OTHER_UPLOAD = "it names another requestid"
     CONTRADICTED = "another field contradicts its word"
-    ECHO = "it only repeats the answer to the request"
+    ECHO = "it says no more than the answer to the request"
 
 
 @dataclass(frozen=True)
 class Statuses:
     """The fields that contain a status, and the known words.
 
-    Case, white space, ``_``, ``-`` and ``.`` are ignored in fields and words. ``echo_completes``: a ping-back
-    that only repeats the API's acceptance, ``{"result": "Success"}``, counts as completion. ``pingbacks_expected``: how
-    many different terminal ping-backs end an upload. ``written`` are the lists as they are configured, by option.
+    Case, white space, ``_``, ``-`` and ``.`` are ignored in fields and words. ``echo_completes``: a ping-back that says
+    no more than the API's acceptance, ``{"result": "Success"}``, counts as completion. ``pingbacks_expected``: how many
+    different terminal ping-backs end an upload. ``written`` are the lists as they are configured, by option.
     """
 
     fields: frozenset[str]
@@ -133,7 +133,7 @@ class Statuses:
             doubt = Doubt.UNKNOWN_WORD if said else Doubt.NO_STATUS
         elif verdict is Verdict.COMPLETED and self.contradiction(parts):
             doubt = Doubt.CONTRADICTED
-        elif verdict is Verdict.COMPLETED and _is_echo(parts) and not self.echo_completes:
+        elif verdict is Verdict.COMPLETED and self._is_echo(parts) and not self.echo_completes:
             doubt = Doubt.ECHO
         return (Verdict.UNRECOGNISED if doubt else verdict), doubt
 
@@ -161,6 +161,16 @@ class Statuses:
             return False
         is_count = kind_of(path[-1]) is not None and number(value) is not None
         return path[-1] in self.fields or not (path[-1] == "requestid" or is_count)
+
+    def _is_echo(self, parts: Sequence[Any]) -> bool:
+        """Whether it says no more than the API's answer to the request does: Success, of whatever request."""
+        said = [(normalized(names[-1]), value) for part in parts for names, value in leaves(part)]
+        results = {normalized(str(value)) for name, value in said if name == "result"}
+        return results == {"success"} and not any(
+            (kind_of(name) and number(value) is not None) or self.meaning(str(value)) is Verdict.COMPLETED
+            for name, value in said
+            if name != "result"
+        )
 
     def contradiction(self, parts: Sequence[Any]) -> Leaf | None:
         """Return another field that contradicts a success word, with its value; None if there is none."""
@@ -202,12 +212,3 @@ def requestids(payload: Any) -> set[str]:
 def other_requestids(payload: Any, requestid: str) -> set[str]:
     """Return the requestids in a ping-back that are not this one."""
     return {name for name in requestids(payload) if name.lower() != requestid.lower()}
-
-
-def _is_echo(parts: Sequence[Any]) -> bool:
-    """Whether it only repeats the API's answer to the request: Success, and perhaps a requestid."""
-    said = [
-        (normalized(names[-1]), value) for part in parts for names, value in leaves(part) if value not in (None, "")
-    ]
-    results = {normalized(str(value)) for name, value in said if name == "result"}
-    return results == {"success"} and {name for name, _ in said} <= _ECHO

@@ -103,7 +103,7 @@ def test_one_field_with_an_unknown_word_needs_two_lines() -> None:
     [
         ({"status": "completed", "error": "row 3"}, "the field error contradicts it: 'row 3'"),
         ({"status": "completed", "requestid": "b" * 32}, f"another upload's requestid, {'b' * 32}"),
-        ({"result": "Success", "requestid": ABOUT}, "only repeats the answer to the request"),
+        ({"result": "Success", "requestid": ABOUT}, "says no more than the answer to the request"),
         ({"requestid": ABOUT}, "it has requestid"),
         ([1, 2], "It has no fields"),
         ({"status": ""}, "word ''"),

@@ -203,6 +203,8 @@ def test_a_status_that_is_an_object_is_judged_by_all_in_it(settings: Settings, s
         ("", {"result": "Success", "requestid": ABOUT}),
         ({"result": "Success"}, {"requestid": ABOUT}),
         ({"result": "Success", "requestid": ABOUT, "note": ""}, {}),
+        ({"result": "Success", "requestid": ABOUT, "type": "contact", "activity": "bulkupload", "listid": 33}, {}),
+        ({"result": "Success", "message": "Request accepted, upload begins in the background"}, {}),
     ],
 )
 def test_what_only_repeats_the_answer_to_the_request_completes_only_where_that_is_configured(
@@ -216,7 +218,7 @@ def test_what_only_repeats_the_answer_to_the_request_completes_only_where_that_i
     )
 
 
-@pytest.mark.parametrize("beside", [{"status": "completed"}, {"total": 7}, {"message": "loaded"}])
+@pytest.mark.parametrize("beside", [{"status": "completed"}, {"total": 7}, {"message": "Completed"}])
 def test_what_says_more_than_the_answer_did_is_no_echo(settings: Settings, beside: dict[str, Any]) -> None:
     assert settings.statuses.verdict({"result": "Success", **beside}) is COMPLETED
 
