@@ -34,10 +34,12 @@ class RunOutcomes:
 
     def is_complete(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
         """Whether all files of a run were loaded."""
-        # By the limit that it was sent with: a higher one may not turn a red night into a base.
-        states = {one.key: one.progress(self.statuses, run.max_rejected).state for one in uploads}
-        loaded = {upload.record.file for upload in uploads if states[upload.key] is State.COMPLETED}
-        return len(loaded) == run.files
+        return len({one.record.file for one in uploads if self._has_completed(run, one)}) == run.files
+
+    def is_denied(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
+        """Whether a ping-back says that an upload of a complete run failed, after a task had acted upon another one."""
+        complete = (one for one in uploads if self._has_completed(run, one))
+        return any(one.is_denied(self.statuses, run.max_rejected) for one in complete)
 
     def has_all_loaded(self, run: SyncRun, uploads: Sequence[Upload]) -> bool:
         """Whether all copies of a base's files are known to have ended, or are too old to be loaded."""
@@ -70,6 +72,10 @@ class RunOutcomes:
         """Whether Smartech is about to load something of it, and nobody has given that up."""
         under_way = (State.ACCEPTED, State.IN_PROGRESS)
         return any(self._state(one) in under_way and not one.given_up for one in self.uploads(run))
+
+    def _has_completed(self, run: SyncRun, upload: Upload) -> bool:
+        # By the limit that it was sent with: a higher one may not turn a red night into a base.
+        return upload.progress(self.statuses, run.max_rejected).state is State.COMPLETED
 
     def _has_none_open(self, uploads: Sequence[Upload]) -> bool:
         """Whether each upload has ended, was not accepted, or is too old to be loaded."""

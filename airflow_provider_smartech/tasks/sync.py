@@ -134,9 +134,11 @@ class TaskSync:
                 doubted.append(run)
         for name in state.bases:
             if name in state.runs:
-                names = [one.name for one in state.of_folder(state.runs[name].folder)]
-                is_over = self._outcomes.has_all_loaded(state.runs[name], self._outcomes.uploads(state.runs[name]))
-                (settled if is_over else pending).extend(names)
+                run, names = state.runs[name], [one.name for one in state.of_folder(state.runs[name].folder)]
+                uploads = self._outcomes.uploads(run)
+                (settled if self._outcomes.has_all_loaded(run, uploads) else pending).extend(names)
+                if base and self._outcomes.is_denied(run, uploads):
+                    reasons.append("after its last run had completed, a ping-back said that an upload of it failed")
         for reason in dict.fromkeys(reasons):
             self._say_all(reason)
         return _Plan(

@@ -146,7 +146,8 @@ class Wait:
     def _conclude(self, upload: Upload) -> Conclusion:
         """Store, once, that this waiter acts on the ping-backs; a look that failed after that is repeated."""
         if upload.key not in self._concluded:
-            seen = Conclusion(pingbacks=tuple(pingback.name for pingback in upload.pingbacks))
+            names = tuple(pingback.name for pingback in upload.pingbacks)
+            seen = Conclusion(pingbacks=names, state=self.state(upload))
             self.store.concluded(upload.key, seen)
             self._concluded[upload.key] = seen
         return self._concluded[upload.key]

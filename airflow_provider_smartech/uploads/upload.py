@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -229,9 +229,13 @@ class PingBack(Document):
 
 
 class Conclusion(Document):
-    """A waiter has acted on these ping-backs (given by name); later ones change nothing."""
+    """A waiter has acted on these ping-backs (given by name), which meant this state to it; later ones change nothing.
+
+    Only what means a completion now, and did not then, is no longer what was acted upon.
+    """
 
     pingbacks: tuple[str, ...]
+    state: State | None = None
 
 
 class Progress(BaseModel):
@@ -294,15 +298,12 @@ class Upload(BaseModel):
         ``max_rejected`` were rejected.
         """
         verdicts = self.verdicts(statuses)
-        # Several conclusions are made only at the same moment; then the worst of what the waiters saw counts for all.
-        concluded = {name for one in self.conclusions for name in one.pingbacks}
-        considered = [found for found in verdicts if found[0].name in concluded]
-        deciding = _different(considered)
+        deciding = self._acted_upon(verdicts, max_rejected)
         if not deciding:
             # There is no conclusion, or only one from words that mean something else now.
-            deciding, considered = _different(verdicts), verdicts
+            deciding = _different(verdicts)
             if len(deciding) < statuses.pingbacks_expected:
-                under_way = any(verdict is not Verdict.SILENT for _, verdict in considered)
+                under_way = any(verdict is not Verdict.SILENT for _, verdict in verdicts)
                 return Progress(state=State.IN_PROGRESS if under_way else self._answered())
         by_word = Verdict.worst(verdict for _, verdict in deciding)
         said = {(found[1], self._with_rows(*found, max_rejected)) for found in verdicts if found[1].is_terminal}
@@ -314,6 +315,21 @@ class Upload(BaseModel):
             by_rows=worst is not by_word,
             contradicted=len(said) > 1,
         )
+
+    def _acted_upon(
+        self, verdicts: Sequence[tuple[PingBack, Verdict]], max_rejected: float | None
+    ) -> list[tuple[PingBack, Verdict]]:
+        """Return the ping-backs that a waiter acted upon, unless they mean a completion now, and did not then."""
+        # Several conclusions are made only at the same moment; then the worst of what the waiters saw counts for all.
+        names = {name for one in self.conclusions for name in one.pingbacks}
+        found = _different(one for one in verdicts if one[0].name in names)
+        has_completed = all(one.state in (None, State.COMPLETED) for one in self.conclusions)
+        completes = all(self._with_rows(*one, max_rejected) is Verdict.COMPLETED for one in found)
+        return [] if completes and not has_completed else found
+
+    def is_denied(self, statuses: Statuses, max_rejected: float | None) -> bool:
+        """Whether any of its ping-backs, late ones included, says that it failed."""
+        return any(self._with_rows(*found, max_rejected) is Verdict.FAILED for found in self.verdicts(statuses))
 
     def _rows(self, pingback: PingBack) -> Rows:
         return Rows.of([pingback.payload, pingback.query], self.record.rows)

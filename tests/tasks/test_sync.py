@@ -279,6 +279,15 @@ class TestWhatBecomesTheBase:
             run(sync(bucket, FIRST, max_rejected=0), night(1))
         assert run(sync(bucket, FIRST, max_rejected=0), night(2))["sent"] == 3
 
+    def test_after_a_late_pingback_that_the_last_night_failed_all_rows_are_sent_once(
+        self, sandbox: SandboxServer, bucket: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        run(sync(bucket, FIRST), night(1))
+        sandbox.ping_back(submitted(sandbox)[0], {"status": "failed"})
+        assert run(sync(bucket, FIRST), night(2))["sent"] == 3
+        assert "a ping-back said that an upload of it failed" in caplog.text
+        assert run(sync(bucket, FIRST), night(3))["sent"] == 0
+
     def test_a_night_with_too_many_rejected_rows_is_no_base_for_one_that_allows_more(
         self, sandbox: SandboxServer, bucket: str
     ) -> None:

@@ -115,6 +115,27 @@ def test_the_worst_counts_until_somebody_acted_upon_what_had_come_and_what_comes
     assert progress.surely_failed is (state is State.FAILED and not contradicted)
 
 
+@pytest.mark.parametrize(
+    ("since", "state"),
+    [
+        ([], State.COMPLETED),
+        ([DONE], State.COMPLETED),
+        ([QUEUED], State.COMPLETED),
+        ([FAILED], State.FAILED),
+        ([DONE, {"status": "asleep"}], State.UNRECOGNISED),
+    ],
+)
+def test_what_failed_a_task_is_a_completion_with_a_new_word_only_if_nothing_worse_was_said_since(
+    settings: Settings, since: list[Any], state: State
+) -> None:
+    pingbacks = tuple(PingBack(payload=one, name=f"pingback-{n}.json") for n, one in enumerate([ODD, *since]))
+    concluded = Conclusion(pingbacks=(pingbacks[0].name,), state=State.UNRECOGNISED)
+    one = upload().model_copy(update={"pingbacks": pingbacks, "conclusions": (concluded,)})
+    assert one.progress(settings.statuses).state is State.UNRECOGNISED
+    with_word = settings.statuses.adding("completed_words", ["hibernating"])
+    assert one.progress(with_word).state is state
+
+
 def test_of_two_who_act_at_the_same_moment_whoever_saw_the_worse_decides_for_both(settings: Settings) -> None:
     said: list[Any] = [DONE, FAILED, ODD]
     pingbacks = tuple(PingBack(payload=payload, name=f"pingback-{n}.json") for n, payload in enumerate(said))
