@@ -19,7 +19,7 @@ _NOT = frozenset({"false", "no", "n", "0"})
 _YES = frozenset({"true", "yes", "y"})
 # Field names that indicate a failure.
 _BAD = re.compile(
-    rf"error|exception|fail|reject|abort|cancel|invalid|skip|unsuccess|unprocessed|{NOT_DONE.pattern}|^(?:is|has)?fault"
+    rf"error|exception|fail|reject|abort|cancel|invalid|skipped|unsuccess|unprocessed|{NOT_DONE.pattern}|^(?:is|has)?fault"
 )
 # Names of success flags, besides the known words.
 _GOOD = frozenset({"success", "successful", "ok", "loaded", "uploaded", "accepted", "valid"})

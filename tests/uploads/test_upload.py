@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_smartech.config.settings import Settings
 from airflow_provider_smartech.errors import UploadFailed, UploadNotCompleted, UploadStatusUnrecognised
+from airflow_provider_smartech.uploads.statuses import Verdict
 from airflow_provider_smartech.uploads.upload import (
     KEY,
     Answer,
@@ -134,6 +135,29 @@ def test_what_failed_a_task_is_a_completion_with_a_new_word_only_if_nothing_wors
     assert one.progress(settings.statuses).state is State.UNRECOGNISED
     with_word = settings.statuses.adding("completed_words", ["hibernating"])
     assert one.progress(with_word).state is state
+
+
+words = st.sampled_from(["completed", "hibernating", "asleep", "failed", "queued"])
+
+
+@given(st.lists(words, min_size=1, max_size=5), st.integers(1, 5), st.lists(words, max_size=2), st.integers(0, 2))
+def test_whatever_words_become_known_no_completion_is_made_of_what_anything_said_denies(
+    said: list[str], seen: int, known: list[str], rejected: int
+) -> None:
+    before = Settings.load().statuses
+    after = before.adding("completed_words", [word for word in known if word != "failed"])
+    pingbacks = tuple(
+        PingBack(payload={"status": word, "rejected": rejected, "n": n}, name=f"pingback-{n}.json")
+        for n, word in enumerate(said)
+    )
+    acted = upload().model_copy(update={"pingbacks": pingbacks[:seen]})
+    concluded = Conclusion(pingbacks=tuple(one.name for one in acted.pingbacks), state=acted.progress(before, 1).state)
+    one = upload().model_copy(update={"pingbacks": pingbacks, "conclusions": (concluded,)})
+    state = one.progress(after).state
+    if concluded.state is not State.COMPLETED and state is State.COMPLETED:
+        assert all(after.verdict({"status": word}) in (Verdict.COMPLETED, Verdict.IN_PROGRESS) for word in said)
+    elif concluded.state in (State.FAILED, State.COMPLETED) and rejected < 2:
+        assert state is concluded.state
 
 
 def test_of_two_who_act_at_the_same_moment_whoever_saw_the_worse_decides_for_both(settings: Settings) -> None:
