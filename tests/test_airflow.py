@@ -26,7 +26,7 @@ from tests.support.statsd import StatsdServer
 
 pytestmark = pytest.mark.airflow
 
-# Thirty wait in tests/cluster.
+# More of them wait in tests/cluster.
 MANY = 8
 # So many uploads at least are behind the tests that look through all that was written.
 UPLOADS = 10

@@ -19,7 +19,7 @@ from tests.cluster.conftest import World
 
 pytestmark = pytest.mark.airflow
 
-MANY = 30
+MANY = 14
 SENT_AGAIN = "Submitting it again"
 OUTAGE_SECONDS = 20.0
 
@@ -103,7 +103,7 @@ def test_an_upload_whose_worker_is_killed_before_xcom_is_taken_up(
     assert world.cluster.xcom("stops_before_xcom", run_id, "upload") == upload["requestid"]
 
 
-def test_thirty_tasks_wait_on_when_a_triggerer_is_killed(world: World) -> None:
+def test_many_tasks_wait_on_when_a_triggerer_is_killed(world: World) -> None:
     cluster = world.cluster
     cluster.wait_until_up("triggerer-1", "triggerer-2")
     world.tell_sandbox("hold")
