@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from random import SystemRandom
 
 import psutil
 
@@ -57,10 +59,19 @@ def _signal(send: Callable[[], None]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback on which nobody listens, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(listener.getsockname()[1]) for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
+    """Return ports of loopback on which nobody listens, all different.
+
+    They are below those that the kernel gives to whoever asks for any port: it would give them to another server before
+    a slow one listens.
+    """
+    with ExitStack() as stack:
+        return [_listening(stack) for _ in range(count)]
+
+
+def _listening(stack: ExitStack) -> int:
+    while True:
+        # The system's randomness, because Hypothesis seeds Python's: the same ports in several processes.
+        port = SystemRandom().randrange(15_000, 32_768)
+        with suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return port
