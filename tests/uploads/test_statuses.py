@@ -109,6 +109,8 @@ def test_a_pingback_that_names_another_upload_s_requestid_ends_this_one_by_no_wo
         {"success": False},
         {"success": "false"},
         {"isSuccess": "No"},
+        {"skipped_emails": 10},
+        {"failed": "1.000"},
         {"completed": False},
         {"failed": True},
         {"failed": "yes"},
